@@ -1,0 +1,41 @@
+"""How every benchmark is timed: interleaved in one process, medians, after compiling."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def interleaved(runs: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
+    """Median seconds of each function, after one warm-up call, taking turns so that a noisy minute hits all alike."""
+    for run in runs.values():
+        jax.block_until_ready(run())
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def device() -> str:
+    """The device in words: what JAX runs on, and the processor's name where the system tells it."""
+    kind = jax.devices()[0].device_kind
+    names = [line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")]
+    return f"{kind} ({names[0]}, {len(names)} cores)" if names and kind == "cpu" else kind
+
+
+def _cpu_lines() -> list[str]:
+    return CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else [f"model name: {platform.processor()}"]
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,158 @@
+"""From names and numbers in conf/ to objects, and from a misspelt name to the names that are near it."""
+
+import difflib
+import functools
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import mcengine as mc
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """The config of one job, with Hydra's own part (`cfg.hydra`), outside of a Hydra program."""
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
+
+
+def build(node: Any) -> Any:
+    """The object that a config describes; lists of numbers become arrays.
+
+    **Raises:** `ValueError` with the reason that the constructor gave, or with near names for an unknown `_target_`.
+    """
+    try:
+        return hydra.utils.instantiate(_with_arrays(_plain(node)), _convert_="all")
+    except InstantiationException as error:
+        raise ValueError(_reason(error)) from error
+
+
+def build_problem(cfg: DictConfig) -> tuple[Any, Any]:
+    """The problem and its proposal (None for plain Monte Carlo); a partial proposal is called with the problem."""
+    problem, proposal = build(cfg.problem), build(cfg.proposal)
+    return problem, _for_problem(proposal, problem)
+
+
+def defensive(problem: Any, base: Any, share: float) -> Any:
+    """The proposal `base`, itself perhaps waiting for its problem, with `share` of plain Monte Carlo mixed in."""
+    return mc.proposals.defensive(problem.plain, _for_problem(base, problem), share)
+
+
+def _for_problem(proposal: Any, problem: Any) -> Any:
+    return proposal(problem=problem) if isinstance(proposal, functools.partial) else proposal
+
+
+def explain(error: Exception, overrides: list[str]) -> str:
+    """What is wrong with the overrides, in the user's words, with the near matches of a name that does not exist."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.partition("/")
+        return f"There is no {group} {option!r}. {suggest(option, group_options(group), f'{group} has')}"
+    unknown = re.search(r"Could not (?:override|append to|delete from config\.) ?'([^']+)'", str(error))
+    if unknown:
+        key = unknown.group(1).split("=")[0]
+        if key == "experiment":
+            return "An experiment is many sweeps: python -m experiments.study " + " or ".join(group_options(key))
+        parent, _, _ = key.rpartition(".")
+        known = _known_keys(overrides)
+        siblings = [name for name in known if name.rpartition(".")[0] == parent]
+        return f"There is no setting {key!r}. {suggest(key, known, (parent or 'The config') + ' has', siblings)}"
+    return str(error)
+
+
+def group_options(group: str) -> list[str]:
+    """The names that `group=NAME` takes; a folder's name is part of it."""
+    folder = CONF / group
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def suggest(name: str, known: list[str], listing: str, listed: list[str] | None = None) -> str:
+    """A sentence with the known names near `name`, or else `listing` and all of `listed`."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if near:
+        return "Did you mean " + " or ".join(near) + "?"
+    listed = known if listed is None else listed
+    return f"{listing}: {', '.join(listed)}." if listed else f"{listing} no settings."
+
+
+def _known_keys(overrides: list[str]) -> list[str]:
+    # Only whole groups are chosen (problem=NAME), and only those that exist: the rest may be what is wrong.
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    chosen = []
+    for override in parsed:
+        name = override.key_or_group
+        value = next(override.sweep_string_iterator()) if override.is_sweep_override() else override.value()
+        if name in groups() and str(value) in group_options(name):
+            chosen.append(f"{name}={value}")
+    cfg = compose(chosen)
+    keys = groups()
+    for name in cfg:
+        if name != "hydra":
+            keys.extend(_dotted(str(name), cfg._get_node(name)))
+    return sorted(set(keys))
+
+
+def groups() -> list[str]:
+    """The groups of conf/ that a command may choose from."""
+    return sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")
+
+
+def _dotted(name: str, node: Any) -> list[str]:
+    if not isinstance(node, DictConfig) or node._is_none():
+        return [name]
+    return [name, *(key for child in node if child != "_target_" for key in _dotted(f"{name}.{child}", node[child]))]
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _with_arrays(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _with_arrays(value) for key, value in node.items()}
+    if isinstance(node, list):
+        if node and _is_numeric(node):
+            return {"_target_": "experiments.config.array", "_args_": [node]}
+        return [_with_arrays(value) for value in node]
+    return node
+
+
+def _is_numeric(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_numeric(entry) for entry in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def array(values: list) -> np.ndarray:
+    """A config's list of numbers; rows of different lengths are an error."""
+    return np.asarray(values)
+
+
+def _reason(error: InstantiationException) -> str:
+    cause = error.__cause__
+    missing = re.search(r"Error locating target '([\w.]+)'", str(error))
+    if missing:
+        return _unknown_target(missing.group(1))
+    called = re.search(r"Error in call to target '[\w.]*?(\w+)'", str(error))
+    if not called or not cause:
+        return str(error)
+    name = called.group(1)
+    return str(cause) if name in str(cause) else f"{name}: {cause}"
+
+
+def _unknown_target(target: str) -> str:
+    module_name, _, name = target.rpartition(".")
+    try:
+        known = [entry for entry in dir(importlib.import_module(module_name)) if not entry.startswith("_")]
+    except ImportError as error:
+        return f"_target_ {target!r} cannot be imported: {error}."
+    return f"{module_name} has no {name!r}. {suggest(name, known, module_name + ' has')}"

@@ -1,0 +1,125 @@
+"""Log-log figures of variance against sample count, one per problem, as PNG and SVG."""
+
+import math
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.lines import Line2D
+
+# Okabe and Ito's palette, told apart with colour-blind eyes too; plain Monte Carlo is always grey.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A800"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<"]
+PLAIN = "#808080"
+MAX_PANELS = 6
+
+
+def draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
+    """One figure for each problem of the table; a panel for each case and output (the first six)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for problem, rows in frame.groupby("problem", sort=False):
+        figure = _figure(str(problem), rows)
+        for suffix in ("png", "svg"):
+            paths.append(folder / f"{problem}.{suffix}")
+            # No date and no random ids: the same table gives the same file.
+            with matplotlib.rc_context({"svg.hashsalt": str(problem), "svg.fonttype": "none"}):
+                figure.savefig(paths[-1], dpi=150, metadata={"Date": None} if suffix == "svg" else None)
+        plt.close(figure)
+    return paths
+
+
+def _figure(problem: str, rows: pd.DataFrame):
+    panels = list(rows.groupby(["case", "output"], sort=False))[:MAX_PANELS]
+    methods = list(dict.fromkeys(rows["method"]))
+    across = min(len(panels), 2 if len(panels) <= 4 else 3)
+    down = math.ceil(len(panels) / across)
+    size = (7.6 if across == 1 else 3.0 + 3.9 * across, 4.6 if down == 1 else 0.9 + 3.3 * down)
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharex=True, layout="constrained")
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, ((case, output), panel) in zip(axes.flat, panels, strict=False):
+        _panel(axis, panel, methods)
+        axis.set_title(" ".join(x for x in (case, output) if x), fontsize=10)
+    title = problem.replace("_", " ") + ": variance of an estimate against its sample count"
+    figure.suptitle(title, x=0.02, horizontalalignment="left", fontsize=12)
+    figure.supxlabel("samples N of one estimate", fontsize=10)
+    figure.supylabel("variance (square of the estimate's unit)", fontsize=10)
+    handles = {label: h for axis in axes.flat for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    hollow = Line2D([], [], marker="o", linestyle="", color=PLAIN, markerfacecolor="white")
+    handles["hollow: mostly not ok"] = hollow
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=9, frameon=False)
+    return figure
+
+
+def _panel(axis, panel: pd.DataFrame, methods: list[str]) -> None:
+    counts = np.array(sorted(panel["num_samples"].unique()), float)
+    for method, rows in panel.groupby("method", sort=False):
+        _line(axis, rows.sort_values(by="num_samples"), str(method), methods)
+    reference = panel["plain_variance"].iloc[0]
+    if reference > 0:
+        label = f"plain, by {panel['plain_variance_from'].iloc[0]}"
+        axis.plot(counts, reference / counts, color=PLAIN, linestyle="--", linewidth=1.2, label=label, zorder=1)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(counts)
+    axis.grid(True, which="major", color="#E5E5E5", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=9)
+    seen = panel.loc[(panel["variance"] > 0) & np.isfinite(panel["variance"])]
+    if seen.empty:
+        axis.text(0.5, 0.5, "no hits at any N", transform=axis.transAxes, ha="center", color=PLAIN)
+        return
+    axis.set_yscale("log")
+    low, high = _limits(seen, reference / counts)
+    _guide(axis, low, counts)
+    axis.set_ylim(low / 10.0, high * 3.0)
+    off = [str(name) for name, rows in seen.groupby("method", sort=False) if rows["variance"].max() < low / 10.0]
+    if off:
+        note = "below the axis, having seen next to nothing: " + ", ".join(off)
+        axis.text(0.98, 0.02, note, transform=axis.transAxes, ha="right", fontsize=8, color="#404040")
+
+
+def _line(axis, rows: pd.DataFrame, method: str, methods: list[str]) -> None:
+    others = [name for name in methods if name != "plain"]
+    index = others.index(method) if method in others else 0
+    colour = PLAIN if method == "plain" else COLOURS[index % len(COLOURS)]
+    marker = "o" if method == "plain" else MARKERS[index % len(MARKERS)]
+    axis.plot([], [], color=colour, marker=marker, markersize=5, linewidth=1.4, label=method)
+    rows = rows.loc[(rows["variance"] > 0) & np.isfinite(rows["variance"])]
+    x, y = rows["num_samples"].to_numpy(float), rows["variance"].to_numpy(float)
+    # The lower arm must not reach 0 on a log axis.
+    spread = np.vstack([np.minimum(rows["variance_se"], 0.9 * y), rows["variance_se"]])
+    axis.errorbar(x, y, yerr=spread, color=colour, linewidth=1.4, elinewidth=0.8, zorder=2)
+    trusted = rows["ok_share"].to_numpy(float) >= 0.5
+    for mask, face in ((trusted, colour), (~trusted, "white")):
+        style = {"linestyle": "", "marker": marker, "markersize": 5, "color": colour, "markerfacecolor": face}
+        axis.plot(x[mask], y[mask], zorder=3, **style)
+
+
+def _limits(seen: pd.DataFrame, reference: np.ndarray) -> tuple[float, float]:
+    """The range of what can be trusted, and of the rest as far as a hundred times beyond.
+
+    A proposal that misses the event has a variance that looks like 1e-36, and would squeeze all others into a line.
+    """
+    variance = seen["variance"].to_numpy(float)
+    trusted = variance[seen["ok_share"].to_numpy(float) >= 0.5]
+    anchors = np.concatenate([trusted, reference[reference > 0]])
+    if not len(anchors):
+        return variance.min(), variance.max()
+    low, high = anchors.min() / 100.0, anchors.max() * 100.0
+    near = np.concatenate([variance[(variance > low) & (variance < high)], anchors])
+    return near.min(), near.max()
+
+
+def _guide(axis, low: float, counts: np.ndarray) -> None:
+    """A dotted line of slope -1 in the lower left, below whatever is drawn."""
+    span = counts[: max(2, (len(counts) + 1) // 2)]
+    height = low * span[-1] / span / 4.0
+    axis.plot(span, height, color="#404040", linestyle=":", linewidth=1.2)
+    axis.annotate("slope -1", (span[0], height[0]), xytext=(2, -17), textcoords="offset points", fontsize=8)

@@ -1,0 +1,161 @@
+"""Measures an estimator as an estimator: many independent replicates at a ladder of sample counts.
+
+Pure: (problem, proposal, points, weighting, key, ladder) in, plain numbers out.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.replicates import Replicates
+from mcengine.diagnostics import Status
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Sample counts N = min_samples, min_samples factor, ... up to max_samples, and R replicates at each.
+
+    R = `replicates` where R N <= max_draws, else max(min_replicates, max_draws / N).
+    """
+
+    min_samples: int = 2**8
+    max_samples: int = 2**20
+    factor: int = 4
+    replicates: int = 400
+    max_draws: int = 2**22
+    min_replicates: int = 16
+
+    def __post_init__(self):
+        for name in ("min_samples", "max_samples", "replicates", "max_draws", "min_replicates"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"budget.{name} must be at least 1, got {getattr(self, name)}.")
+        if self.factor < 2:
+            raise ValueError(f"budget.factor must be at least 2, got {self.factor}.")
+        if self.max_samples < self.min_samples:
+            raise ValueError(f"budget.max_samples = {self.max_samples} lies below min_samples = {self.min_samples}.")
+        if min(self.replicates, self.min_replicates) < 2:
+            raise ValueError("budget: a variance needs at least 2 replicates.")
+
+    def steps(self) -> list[tuple[int, int]]:
+        """The pairs (N, R), smallest N first."""
+        steps, num_samples = [], self.min_samples
+        while num_samples <= self.max_samples:
+            affordable = max(self.min_replicates, self.max_draws // num_samples)
+            steps.append((num_samples, min(self.replicates, affordable)))
+            num_samples *= self.factor
+        return steps
+
+
+def measure(
+    key,
+    problem: Any,
+    proposal: Any,
+    points: Any,
+    weighting: Any,
+    ladder: Ladder,
+    on_step: Callable[[int], None] = lambda num_samples: None,
+) -> list[dict[str, Any]]:
+    """One row per sample count and output: see `summarise`. `on_step(N)` is told of each count when it is done.
+
+    Replicate r of count N uses `fold_in(fold_in(key, N), r)`, however many there are.
+    """
+    rows = []
+    replicated = Replicates(problem, proposal, points, weighting)
+    compile_seconds = replicated.compile(key)
+    for num_samples, replicates in ladder.steps():
+        estimates, seconds = replicated.estimate(jax.random.fold_in(key, num_samples), num_samples, replicates)
+        took = {"seconds": seconds, "compile_seconds": compile_seconds}
+        rows.extend(row | took for row in summarise(estimates, getattr(problem, "exact", None)))
+        on_step(num_samples)
+    return rows
+
+
+def summarise(estimates: Any, exact: Any) -> Iterator[dict[str, Any]]:
+    """What R estimates say about their estimator, one row for each output of the integrand.
+
+    `mean`, `variance` (with `variance_se`, from the fourth moment) and `mean_std_error` over the replicates; `mse` and
+    the number `covered` by their 95 % intervals where the exact value is known; means of ESS, hits and largest share,
+    the median k-hat (None where there is none), the total of non-finite values, and the most common status.
+    """
+    low, high = estimates.interval(0.95)
+    replicates = len(np.asarray(estimates.num_samples))
+    columns = {
+        "value": _columns(estimates.value, replicates),
+        "std_error": _columns(estimates.std_error, replicates),
+        "low": _columns(low, replicates),
+        "high": _columns(high, replicates),
+        "code": _columns(estimates.status_codes, replicates),
+    }
+    watched = {
+        name: _columns(getattr(estimates, name), replicates)
+        for name in ("ess", "pareto_k", "max_weight_share", "num_hits")
+    }
+    labels = output_labels(estimates.value)
+    truth = np.full(len(labels), np.nan) if exact is None else _columns(exact, 1, broadcast_to=estimates.value)[0]
+    for output, label in enumerate(labels):
+        one = {name: column[:, output] for name, column in columns.items()}
+        seen = {name: column[:, output] for name, column in watched.items() if output < column.shape[1]}
+        yield {
+            "output": label,
+            "num_samples": int(np.asarray(estimates.num_samples)[0]),
+            "replicates": replicates,
+            "exact": float(truth[output]),
+            **_spread(one["value"]),
+            "mean_std_error": _average(one["std_error"]),
+            "mse": float(np.mean((one["value"] - truth[output]) ** 2)),
+            "covered": _covered(one["low"], one["high"], truth[output]),
+            "ess": _average(seen.get("ess")),
+            "pareto_k": _average(seen.get("pareto_k"), np.median),
+            "max_weight_share": _average(seen.get("max_weight_share")),
+            "num_hits": _average(seen.get("num_hits")),
+            "num_nonfinite": int(np.sum(np.asarray(estimates.num_nonfinite))),
+            **_statuses(one["code"]),
+        }
+
+
+def output_labels(value: Any) -> list[str]:
+    """Names of the outputs of a batched value: '' for a scalar, else the path in the pytree and the index."""
+    labels = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(value):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        shape = np.shape(leaf)[1:]
+        labels.extend(name + ("" if not shape else str(list(index))) for index in np.ndindex(*shape))
+    return labels
+
+
+def _columns(tree: Any, replicates: int, broadcast_to: Any = None) -> np.ndarray:
+    if broadcast_to is not None:
+        tree = jax.tree.map(lambda x, like: np.broadcast_to(x, np.shape(like)[1:]), tree, broadcast_to)
+    leaves = [np.asarray(leaf, np.float64).reshape(replicates, -1) for leaf in jax.tree.leaves(tree)]
+    return np.concatenate(leaves, axis=1)
+
+
+def _spread(values: np.ndarray) -> dict[str, float]:
+    size, mean = len(values), float(np.mean(values))
+    variance = float(np.var(values, ddof=1))
+    fourth = float(np.mean((values - mean) ** 4))
+    # Var(s^2) = (m4 - s^4 (R - 3)/(R - 1)) / R, which sampling noise can make negative at small R.
+    variance_se = np.sqrt(max(fourth - variance**2 * (size - 3) / (size - 1), 0.0) / size)
+    return {"mean": mean, "variance": variance, "variance_se": float(variance_se)}
+
+
+def _average(values: np.ndarray | None, of=np.mean) -> float | None:
+    known = [] if values is None else values[np.isfinite(values)]
+    return float(of(known)) if len(known) else None
+
+
+def _covered(low: np.ndarray, high: np.ndarray, truth: float) -> int | None:
+    return None if np.isnan(truth) else int(np.sum((low <= truth) & (truth <= high)))
+
+
+def _statuses(codes: np.ndarray) -> dict[str, Any]:
+    counts = Counter(int(code) for code in codes)
+    return {
+        "status": str(Status(counts.most_common(1)[0][0])),
+        "ok_share": counts[int(Status.OK)] / len(codes),
+        "statuses": {str(Status(code)): number for code, number in sorted(counts.items())},
+    }

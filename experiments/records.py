@@ -1,0 +1,92 @@
+"""Records on disk: what makes two jobs the same job, where its record lies, and how it is written whole or not."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+MEASURED_BY = ["problem", "proposal", "points", "weighting", "seed"]
+
+
+def versions() -> dict[str, str]:
+    """Versions that a number may depend on; `code` is a digest of the engine's source and of what measures it."""
+    found = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
+    return found | {"mcengine": _engine_version(), "python": platform.python_version(), "code": _code_digest()}
+
+
+def _engine_version() -> str:
+    try:
+        return importlib.metadata.version("mcengine")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
+
+
+@functools.cache
+def _code_digest() -> str:
+    digest = hashlib.sha256()
+    measuring = [ROOT / "experiments" / f"{name}.py" for name in ("measure", "replicates")]
+    for path in [*sorted((ROOT / "mcengine").rglob("*.py")), *measuring]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def identity(config: dict[str, Any], environment: dict[str, Any]) -> str:
+    """Names a job: equal for equal configs (data files by content), versions, device and dtype."""
+    return _digest({"config": _with_file_contents(config), "environment": environment})
+
+
+def key_number(config: dict[str, Any]) -> int:
+    """31 bits from what is estimated and how, to be folded into the key.
+
+    Neither budget nor versions enter: a longer ladder or a newer JAX repeats the same replicates.
+    """
+    return int(_digest({name: config[name] for name in MEASURED_BY if name in config})[:8], 16) >> 1
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _with_file_contents(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _with_file_contents(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_file_contents(value) for value in node]
+    if isinstance(node, str) and "." in node and Path(node).is_file():
+        return hashlib.sha256(Path(node).read_bytes()).hexdigest()
+    return node
+
+
+def job_folder(root: str | Path, *labels: str, job: str) -> Path:
+    """A folder that people can read and that a restarted sweep finds again."""
+    words = [re.sub(r"[^A-Za-z0-9.=-]+", "_", label).strip("_") for label in labels if label]
+    return Path(root) / "__".join([*words, job])
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write strict JSON (non-finite numbers as null) so that no reader ever sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial.write_text(json.dumps(_finite(record), indent=1, allow_nan=False) + "\n")
+    os.replace(partial, path)
+
+
+def load(folders: list[Path], name: str = "record.json") -> list[dict[str, Any]]:
+    """All records below the folders, in the order of their paths."""
+    paths = sorted({path for folder in folders for path in Path(folder).rglob(name)})
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def _finite(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _finite(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node

@@ -1,0 +1,169 @@
+"""How far an estimate may be trusted: ESS, k-hat, hits, largest share, and the figures that compare estimators.
+
+Everything takes and returns NumPy or JAX arrays as its inputs are; `xp` is the array module.
+"""
+
+import enum
+from typing import Any
+
+import numpy as np
+
+from mcengine import pareto
+from mcengine.moments import SampleStats
+
+
+class Status(enum.IntEnum):
+    """What to make of an estimate, in order of gravity; `sentence` says what to do next."""
+
+    OK = 0
+    FEW_HITS = 1
+    FEW_UNITS = 2
+    BIASED = 3
+    ROUNDING = 4
+    HEAVY_TAIL = 5
+    DOMINATED = 6
+    UNRELIABLE = 7
+    NO_HITS = 8
+    NON_FINITE = 9
+
+    @property
+    def sentence(self) -> str:
+        """The status in words."""
+        return _SENTENCES[self]
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+_SENTENCES = {
+    Status.OK: "ok.",
+    Status.FEW_HITS: "few hits: the standard error is rough (the binomial interval of plain sampling still holds); "
+    "draw more samples, or from a proposal closer to the event.",
+    Status.FEW_UNITS: "few units: an error bar from fewer than 8 exchangeable units says little; raise the budget.",
+    Status.BIASED: "biased weights: what the weighting took away is not small against the error bar; raise its limit "
+    "or use raw weights.",
+    Status.ROUNDING: "float32 rounding is as large as the error bar; enable x64, or trust no more than 6 digits.",
+    Status.HEAVY_TAIL: "heavy-tailed weights (k-hat above 0.5): the interval is optimistic; use a proposal with "
+    "heavier tails or a defensive mixture.",
+    Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 10): do not trust the "
+    "interval; bring the proposal closer to the target.",
+    Status.UNRELIABLE: "heavy-tailed weights (k-hat above 0.7): do not use the interval; change the proposal.",
+    Status.NO_HITS: "no hits: the value is 0 and only the upper bound says anything; draw more samples, or from a "
+    "proposal that reaches the event.",
+    Status.NON_FINITE: "non-finite integrand values or weights were met and left out, so the value is not the "
+    "integral's: mend the integrand or the densities.",
+}
+
+MIN_HITS = 30
+# The binomial interval holds for any number of hits; the value itself is hardly known below this.
+MIN_HITS_BINOMIAL = 10
+MIN_UNITS = 8
+MIN_ESS = 10.0
+MAX_SHARE = 0.25
+K_OPTIMISTIC, K_USELESS = 0.5, 0.7
+# Rounding of the kernels' dtype, with room for the densities' own.
+ROUNDING_ULPS = 8.0
+# Bias against standard error above which coverage falls below 0.93.
+MAX_BIAS = 0.3
+
+
+def effective_sample_size(stats: SampleStats, xp: Any = np) -> Any:
+    """(sum |w f|)^2 / sum (w f)^2 per watched column: how many equal contributions would be as good."""
+    return stats.sum_abs**2 / xp.where(stats.sum_squares > 0, stats.sum_squares, 1.0)
+
+
+def largest_share(stats: SampleStats, xp: Any = np) -> Any:
+    """max |w f| / sum |w f| per watched column."""
+    return stats.max_abs / xp.where(stats.sum_abs > 0, stats.sum_abs, 1.0)
+
+
+def k_hat(stats: SampleStats, xp: Any = np) -> Any:
+    """Pareto tail index of |w f| per watched column, NaN where there is none (few or discrete values)."""
+    if xp is np:
+        # Columns without a tail divide by zero on the way to their NaN.
+        with np.errstate(all="ignore"):
+            return _k_hat_by_column(stats, np)
+    return _k_hat_by_column(stats, xp)
+
+
+def _k_hat_by_column(stats: SampleStats, xp: Any) -> Any:
+    # One column at a time: the fit takes a grid of candidates per tail value, and replicates may stand in front.
+    columns = range(stats.log_tail.shape[-2])
+    return xp.stack([pareto.k_hat(stats.log_tail[..., d, :], stats.tail_hits[..., d], xp) for d in columns], axis=-1)
+
+
+def status_codes(
+    *,
+    hits: Any,
+    num_units: Any,
+    value: Any,
+    std_error: Any,
+    k: Any,
+    ess: Any,
+    share: Any,
+    bias: Any,
+    num_nonfinite: Any,
+    exact_interval: bool,
+    epsilon: float,
+    xp: Any = np,
+) -> Any:
+    """The `Status` code of every output: the gravest that applies.
+
+    `exact_interval` says that the interval is the binomial's own, right for any number of hits; weights are then all
+    equal and cannot be dominated.
+    """
+    few = hits < (MIN_HITS_BINOMIAL if exact_interval else MIN_HITS)
+    tests = {
+        Status.FEW_HITS: few,
+        Status.FEW_UNITS: (num_units < MIN_UNITS) & xp.ones_like(few),
+        Status.BIASED: bias > MAX_BIAS * std_error,
+        Status.ROUNDING: (std_error < ROUNDING_ULPS * epsilon * xp.abs(value)) & (not exact_interval),
+        Status.HEAVY_TAIL: k > K_OPTIMISTIC,
+        Status.DOMINATED: ((share > MAX_SHARE) | (ess < MIN_ESS)) & (not exact_interval),
+        Status.UNRELIABLE: k > K_USELESS,
+        Status.NO_HITS: hits == 0,
+        Status.NON_FINITE: (num_nonfinite > 0) & xp.ones_like(few),
+    }
+    code = xp.zeros(value.shape, dtype=xp.int32)
+    for status, applies in tests.items():
+        code = xp.where(applies, int(status), code)
+    return code
+
+
+def student_interval(value: Any, std_error: Any, num_units: Any, level: float) -> tuple[Any, Any]:
+    """value -+ t_{units - 1} std_error, two-sided."""
+    from scipy import special  # 0.2 s, which `import mcengine` need not pay
+
+    dof = np.maximum(np.asarray(num_units, np.float64) - 1.0, 1.0)
+    half_width = special.stdtrit(dof, 0.5 + 0.5 * level) * np.asarray(std_error, np.float64)
+    return value - half_width, value + half_width
+
+
+def binomial_interval(hits: Any, trials: Any, level: float) -> tuple[Any, Any]:
+    """Clopper and Pearson's interval for a proportion: covers at least `level` for any number of hits."""
+    from scipy import special  # as above
+
+    hits, trials = np.asarray(hits, np.float64), np.asarray(trials, np.float64)
+    tail = 0.5 * (1.0 - level)
+    low = np.where(hits > 0, special.betaincinv(np.maximum(hits, 0.5), trials - hits + 1.0, tail), 0.0)
+    inside = np.maximum(trials - hits, 0.5)
+    high = np.where(hits < trials, special.betaincinv(hits + 1.0, inside, 1.0 - tail), 1.0)
+    return low, high
+
+
+def upper_bound_without_hits(num_samples: Any, largest: Any, level: float = 0.95) -> Any:
+    """Bound on E_q[w f] when none of n samples hit and 0 <= w f <= `largest`: -log(1 - level) largest / n.
+
+    At 95 % that is the rule of three, 3 sup(w f) / n. Without a bound on w f, no hits bound the hit rate alone.
+    """
+    return -np.log1p(-level) * largest / num_samples
+
+
+def variance_ratio(reference_variance: Any, variance: Any) -> Any:
+    """Variance of a reference estimator over this one's, at the same number of samples: above 1 is a gain."""
+    return np.asarray(reference_variance) / np.asarray(variance)
+
+
+def efficiency(variance: Any, seconds: Any) -> Any:
+    """1 / (variance x seconds): the figure of merit that does not depend on the number of samples."""
+    return 1.0 / (np.asarray(variance) * np.asarray(seconds))

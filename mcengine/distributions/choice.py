@@ -1,0 +1,75 @@
+"""Choosing one of K things by one centred uniform, both tails right."""
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float, Int
+
+
+@jax.custom_jvp
+def choose(log_weights: Float[Array, "*shape k"], v: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """The category whose stretch of [0, 1] holds the uniform: category j for c_(j-1) < u <= c_j.
+
+    A uniform in the lower half is compared with sums of weights from below, one in the upper half with sums from
+    above, so that a category of probability 1e-9 is drawn with that probability at either end. A category of weight
+    zero is never drawn. Differentiating along the weights raises: the derivative of a choice is 0 almost everywhere.
+
+    **Arguments:** `log_weights`, normalised along the last axis; `v`, centred uniforms.
+    """
+    weights = jnp.exp(log_weights)
+    # A sum's rounding depends on its order, so a weight of zero could still open a gap: the running maximum over
+    # the others closes it.
+    from_below = jax.lax.cummax(jnp.where(weights > 0, jnp.cumsum(weights, -1), 0.0), axis=weights.ndim - 1)
+    from_above = jnp.cumsum(weights[..., ::-1], -1)
+    from_above = jax.lax.cummax(jnp.where(weights[..., ::-1] > 0, from_above, 0.0), axis=weights.ndim - 1)[..., ::-1]
+    u = v[..., None]
+    # Category j is passed where u > c_j, that is where 1 - u < the sum of all above j.
+    passed = jnp.where(u > 0, u > from_below[..., :-1], -u < from_above[..., 1:])
+    return jnp.sum(passed, axis=-1, dtype=jnp.int32)
+
+
+def _choose_jvp(primals, tangents):
+    if not all(isinstance(t, SymbolicZero) for t in tangents):
+        raise ValueError(
+            "The derivative of a discrete choice along its probabilities (of a Categorical, a Bernoulli or the weights "
+            "of a Mixture) is 0 almost everywhere, so a pathwise gradient would silently miss it. Use the score form: "
+            "differentiate the target's parameters with proposal=jax.lax.stop_gradient(target)."
+        )
+    chosen = choose(*primals)
+    return chosen, SymbolicZero.from_primal_value(chosen)
+
+
+choose.defjvp(_choose_jvp, symbolic_zeros=True)  # pyright: ignore[reportArgumentType]
+
+
+def take(chosen: Int[Array, ""], alternatives):
+    """The chosen one of a list of pytrees of one structure, by `where`: a gather would be slower for a few."""
+
+    def select(*leaves):
+        result = leaves[0]
+        for position, leaf in enumerate(leaves[1:], start=1):
+            result = jnp.where(chosen == position, leaf, result)
+        return result
+
+    return jax.tree.map(select, *alternatives)
+
+
+def log_sum_exp(terms: list[Float[Array, "*shape"]]) -> Float[Array, "*shape"]:
+    """log sum_k exp(terms_k), -inf where all terms are, with a gradient of 0 there instead of NaN."""
+    top = terms[0]
+    for term in terms[1:]:
+        top = jnp.maximum(top, term)
+    top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0.0))
+    total = jnp.zeros_like(top)
+    for term in terms:
+        total = total + jnp.exp(term - top)
+    alive = total > 0
+    return jnp.where(alive, jnp.log(jnp.where(alive, total, 1.0)) + top, -jnp.inf)
+
+
+def log_weights_of(weights: Float[Array, "*shape k"]) -> Float[Array, "*shape k"]:
+    """Logarithms of weights, normalised; -inf for a weight of zero."""
+    positive = weights > 0
+    log_weights = jnp.where(positive, jnp.log(jnp.where(positive, weights, 1.0)), -jnp.inf)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    return log_weights - jnp.log(total)

@@ -1,0 +1,135 @@
+"""Mixtures: one component is chosen, then drawn from."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mcengine import numerics
+from mcengine.distributions import choice
+from mcengine.distributions.product import as_distributions, require_transports
+from mcengine.distributions.protocol import Distribution, event_struct, is_transport, sample_many
+from mcengine.distributions.univariate import as_parameter, concrete
+
+_TOLERANCE = 1e-5
+
+
+class Mixture(eqx.Module):
+    """sum_k weights_k components_k: the balance heuristic's denominator, with random allocation.
+
+    log_prob(x) = log sum_k weights_k exp(components_k.log_prob(x)).
+
+    A transport where all components are; the first uniform chooses the component. Components of one structure with
+    few parameters are drawn by choosing the parameters, all others by drawing from every component and choosing.
+
+    **Arguments:** `components`, distributions with one event structure; `weights`, [K], summing to 1 within 1e-5
+    (what rounding leaves of that is normalised away).
+
+    **Raises:** `ValueError` for weights that are negative, do not sum to 1 or do not match the components, and for
+    components whose events differ.
+    """
+
+    components: tuple[Distribution, ...] = eqx.field(converter=as_distributions)
+    weights: Float[Array, " k"] = eqx.field(converter=as_parameter)
+
+    def __check_init__(self):
+        check_weights("Mixture", self.weights, len(self.components))
+        structs = [event_struct(component) for component in self.components]
+        for position, struct in enumerate(structs):
+            if struct != structs[0]:
+                raise ValueError(
+                    f"Mixture: the events of the components differ: component 0 has {describe(structs[0])}, "
+                    f"component {position} has {describe(struct)}."
+                )
+
+    @property
+    def num_uniforms(self) -> int:
+        require_transports(self.components, "Mixture", "num_uniforms")
+        return 1 + max(component.num_uniforms for component in self.components)
+
+    @property
+    def forward(self):
+        require_transports(self.components, "Mixture", "forward")
+        return self._forward
+
+    @property
+    def support(self):
+        """The smallest box around the components' supports; the whole line where a component names none."""
+        struct = event_struct(self.components[0])
+        if not all(hasattr(component, "support") for component in self.components):
+            return (
+                jax.tree.map(lambda s: jnp.full(s.shape, -jnp.inf), struct),
+                jax.tree.map(lambda s: jnp.full(s.shape, jnp.inf), struct),
+            )
+        lowers, uppers = zip(*(component.support for component in self.components), strict=True)
+        return _fold(jnp.minimum, lowers), _fold(jnp.maximum, uppers)
+
+    def sample(self, key: PRNGKeyArray):
+        return jax.tree.map(lambda leaf: leaf[0], self.sample_many(key, 1))
+
+    def sample_many(self, key: PRNGKeyArray, num: int):
+        if is_transport(self):
+            return sample_many(self, key, num)
+        choice_key, *keys = jax.random.split(key, 1 + len(self.components))
+        v = numerics.centred_uniform(numerics.uniform_bits(choice_key, 1, (num,)))
+        chosen = jax.vmap(lambda one: choice.choose(self._log_weights, one))(v)
+        draws = [sample_many(component, k, num) for component, k in zip(self.components, keys, strict=True)]
+        return jax.vmap(lambda c, *x: choice.take(c, x))(chosen, *draws)
+
+    def log_prob(self, x) -> Float[Array, ""]:
+        log_weights = self._log_weights
+        return choice.log_sum_exp([log_weights[k] + c.log_prob(x) for k, c in enumerate(self.components)])
+
+    @property
+    def _log_weights(self):
+        return choice.log_weights_of(self.weights)
+
+    def _forward(self, v: Float[Array, " num_uniforms"]):
+        chosen = choice.choose(self._log_weights, v[0])
+        if _alike_and_small(self.components):
+            component = choice.take(chosen, self.components)
+            x = component.forward(v[1 : 1 + component.num_uniforms])[0]
+        else:
+            x = choice.take(chosen, [c.forward(v[1 : 1 + c.num_uniforms])[0] for c in self.components])
+        return x, self.log_prob(x)
+
+
+def check_weights(family: str, weights: Array, num: int) -> None:
+    """Raise unless there is one weight for each component and, where they are concrete, they are probabilities."""
+    if num == 0:
+        raise ValueError(f"{family}: the list of components is empty.")
+    if weights.shape != (num,):
+        raise ValueError(f"{family}: {num} components need weights of shape ({num},), got shape {weights.shape}.")
+    known = concrete(weights)
+    if known is None:
+        return
+    if not np.all(known >= 0):  # NaN fails this too
+        raise ValueError(f"{family}: weights must not be negative, got {known}.")
+    if abs(known.sum(dtype=np.float64) - 1.0) > _TOLERANCE:
+        raise ValueError(f"{family}: weights must sum to 1, got {known}, whose sum is {known.sum():.7g}.")
+
+
+def describe(struct) -> str:
+    """An event's shapes and dtypes in words."""
+    return ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(struct))
+
+
+def _alike_and_small(components) -> bool:
+    """Whether choosing among parameters is cheaper than drawing from every component."""
+    structures = {jax.tree.structure(component) for component in components}
+    shapes = {tuple(leaf.shape for leaf in _arrays(component)) for component in components}
+    num_parameters = sum(leaf.size for leaf in _arrays(components[0]))
+    only_arrays = len(jax.tree.leaves(components[0])) == len(_arrays(components[0]))
+    return len(structures) == len(shapes) == 1 and only_arrays and num_parameters <= 8 * components[0].num_uniforms
+
+
+def _arrays(component):
+    return [leaf for leaf in jax.tree.leaves(component) if eqx.is_array(leaf)]
+
+
+def _fold(combine, bounds):
+    result = bounds[0]
+    for bound in bounds[1:]:
+        result = jax.tree.map(combine, result, bound)
+    return result

@@ -1,0 +1,80 @@
+"""Normal vectors with correlated coordinates."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mcengine import numerics
+from mcengine.distributions import triangular
+from mcengine.distributions.normal import LOG_SQRT_2PI
+from mcengine.distributions.protocol import sample_by_transport
+from mcengine.distributions.univariate import as_parameter, require_finite
+
+
+class MultivariateNormal(eqx.Module):
+    """N(loc, factor factor^T) on vectors of d entries: x = loc + factor z with z ~ N(0, I).
+
+    log_prob(x) = -|z|^2 / 2 + sum_i log inverse_ii - d log sqrt(2 pi),  z = inverse (x - loc).
+
+    The inverse factor is computed once, here, in float64 where the factor is concrete. It is a leaf of its own:
+    differentiate along what you construct from (`lambda factor: f(MultivariateNormal(loc, factor))`), not along the
+    leaves of a finished object, whose factor and inverse would move apart.
+
+    **Arguments:** `loc`, [d] or a scalar; `factor`, [d, d], lower triangular with positive diagonal, or `covariance`,
+    [d, d], symmetric positive definite.
+
+    **Raises:** `ValueError` for a matrix that is not as said, or shapes that do not fit.
+    """
+
+    loc: Float[Array, " d"]
+    factor: Float[Array, "d d"]
+    inverse: Float[Array, "d d"]
+
+    def __init__(self, loc, factor=None, *, covariance=None):
+        if (factor is None) == (covariance is None):
+            raise ValueError("MultivariateNormal: give either factor or covariance, and not both.")
+        if factor is None:
+            try:
+                factor = triangular.cholesky(as_parameter(covariance))
+            except ValueError as error:
+                raise ValueError(f"MultivariateNormal: {error}") from None
+        self.factor = as_parameter(factor)
+        triangular.check_factor("MultivariateNormal", self.factor)
+        d = self.factor.shape[0]
+        loc = as_parameter(loc)
+        require_finite("MultivariateNormal", "loc", loc)
+        if loc.shape not in ((), (d,)):
+            raise ValueError(f"MultivariateNormal: a {d} by {d} factor needs loc of shape ({d},), got {loc.shape}.")
+        self.loc = jnp.broadcast_to(loc, (d,))
+        self.inverse = triangular.inverse(self.factor)
+
+    @property
+    def num_uniforms(self) -> int:
+        return self.loc.shape[0]
+
+    @property
+    def support(self):
+        return jnp.full_like(self.loc, -jnp.inf), jnp.full_like(self.loc, jnp.inf)
+
+    def forward(self, v: Float[Array, " num_uniforms"]):
+        z = numerics.normal_quantile(v)
+        return self.loc + _product(self.factor, z), self._density_of_standardised(z)
+
+    def sample(self, key: PRNGKeyArray):
+        return sample_by_transport(self, key)
+
+    def log_prob(self, x) -> Float[Array, ""]:
+        x = jnp.asarray(x)
+        if x.shape != self.loc.shape:
+            raise ValueError(f"MultivariateNormal: an event has shape {self.loc.shape}, got x of shape {x.shape}.")
+        return self._density_of_standardised(_product(self.inverse, x.astype(self.loc.dtype) - self.loc))
+
+    def _density_of_standardised(self, z):
+        log_det = jnp.sum(jnp.log(jnp.diagonal(self.inverse)))
+        return log_det - jnp.sum(0.5 * z * z + LOG_SQRT_2PI)
+
+
+def _product(matrix, vector):
+    # The default precision is a rounded one on accelerators.
+    return jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)

@@ -1,0 +1,67 @@
+"""What the engine asks of a distribution. Any object with these methods is one; nothing need be subclassed.
+
+Everything is written for one sample: the engine batches by `vmap`.
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mcengine import numerics
+
+
+@runtime_checkable
+class Distribution(Protocol):
+    """A law that can be sampled and whose density is known.
+
+    `log_prob` must accept any x of the event's shape and give -inf off the support: mixtures and multiple importance
+    sampling ask it about points that it did not draw. Optional besides:
+
+    - ``support``: a pair (lower, upper) that broadcasts to the event, the smallest box known to hold the law;
+    - ``sample_many(key, num)``: `num` samples at once along the first axis, where that is cheaper than `vmap(sample)`.
+    """
+
+    def sample(self, key: PRNGKeyArray) -> Any: ...
+
+    def log_prob(self, x: Any) -> Float[Array, ""]: ...
+
+
+@runtime_checkable
+class Transport(Distribution, Protocol):
+    """A distribution that is the image of the unit cube, as quasi-random and stratified points need.
+
+    ``forward(v)`` maps `num_uniforms` centred uniforms (`mcengine.numerics.centred_uniform`) to (x, log q(x)).
+    """
+
+    @property
+    def num_uniforms(self) -> int: ...
+
+    def forward(self, v: Float[Array, " num_uniforms"]) -> tuple[Any, Float[Array, ""]]: ...
+
+
+def is_transport(distribution: Any) -> bool:
+    """Whether the distribution can be drawn through `forward`."""
+    return hasattr(distribution, "forward") and hasattr(distribution, "num_uniforms")
+
+
+def sample_by_transport(transport: Transport, key: PRNGKeyArray) -> Any:
+    """One sample of a transport: the image of fresh uniforms."""
+    v = numerics.centred_uniform(numerics.uniform_bits(key, 1, (transport.num_uniforms,)))
+    return transport.forward(v)[0]
+
+
+def sample_many(distribution: Distribution, key: PRNGKeyArray, num: int) -> Any:
+    """`num` independent samples along the first axis of every leaf, by the cheapest way on offer."""
+    if is_transport(distribution):
+        # Dimension first: each coordinate is one contiguous array, which is what vector units like.
+        v = numerics.centred_uniform(numerics.uniform_bits(key, 1, (distribution.num_uniforms, num)))
+        return jax.vmap(lambda column: distribution.forward(column)[0], in_axes=-1)(v)
+    if hasattr(distribution, "sample_many"):
+        return distribution.sample_many(key, num)
+    return jax.vmap(distribution.sample)(jax.random.split(key, num))
+
+
+def event_struct(distribution: Distribution) -> Any:
+    """The event's pytree of `jax.ShapeDtypeStruct`, found without computing anything."""
+    return jax.eval_shape(lambda key: distribution.sample(key), jax.eval_shape(lambda: jax.random.key(0)))

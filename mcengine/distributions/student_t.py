@@ -1,0 +1,86 @@
+"""Independent Student-t coordinates, drawn by Bailey's polar form: no rejection, both tails exact."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mcengine import numerics
+from mcengine.distributions.protocol import sample_by_transport
+from mcengine.distributions.special import log_gamma_half_step
+from mcengine.distributions.univariate import (
+    as_event,
+    as_parameter,
+    broadcast_parameters,
+    event_shape,
+    log1p_square,
+    require_finite,
+    require_positive,
+)
+
+# sin(pi s) / s as a polynomial in s^2 for |s| <= 1/2: relative error 5e-9, by Lawson's reweighted least squares.
+_SIN_PI = (3.1415926369, -5.1677096848, 2.5500697263, -0.5982421264, 0.0775603869)
+
+
+def _sin_pi(s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    if s.dtype == jnp.float64:
+        return jnp.sin(np.pi * s)
+    return s * numerics.polynomial(_SIN_PI, s * s)
+
+
+class StudentT(eqx.Module):
+    """t with `df` degrees of freedom, `loc` and `scale`, one independent coordinate per entry of the parameters.
+
+    log_prob(x) = sum_i log c(df_i) - log scale_i - (df_i + 1)/2 log(1 + z_i^2 / df_i),  z_i = (x_i - loc_i) / scale_i,
+    with c(df) = Gamma((df + 1)/2) / (Gamma(df/2) sqrt(pi df)).
+
+    Drawn from two uniforms per coordinate (the first half of v are radii, the second half angles) as
+    t = sqrt(df (u_1^(-2/df) - 1)) sin(pi (u_2 - 1/2)), the polar form of R. W. Bailey, Math. Comp. 62 (1994), 779-781,
+    on the half circle, so that t increases with u_2 and changes sign with u_2 -> 1 - u_2. The `scale` is not the
+    standard deviation, which is scale sqrt(df / (df - 2)) for df > 2.
+    """
+
+    df: Float[Array, "..."] = eqx.field(converter=as_parameter)
+    loc: Float[Array, "..."] = eqx.field(converter=as_parameter, default=0.0)
+    scale: Float[Array, "..."] = eqx.field(converter=as_parameter, default=1.0)
+
+    def __check_init__(self):
+        event_shape(self.df, self.loc, self.scale)
+        require_positive("StudentT", "df", self.df)
+        require_finite("StudentT", "loc", self.loc)
+        require_positive("StudentT", "scale", self.scale)
+
+    @property
+    def num_uniforms(self) -> int:
+        return 2 * int(np.prod(event_shape(self.df, self.loc, self.scale)))
+
+    @property
+    def support(self):
+        loc = broadcast_parameters(self.df, self.loc, self.scale)[1]
+        return jnp.full_like(loc, -jnp.inf), jnp.full_like(loc, jnp.inf)
+
+    def forward(self, v: Float[Array, " num_uniforms"]):
+        df, loc, scale = broadcast_parameters(self.df, self.loc, self.scale)
+        radial, angular = jnp.reshape(v, (2, *df.shape))
+        # u^(-2/df) - 1 = e (e + 2) with e = u^(-1/df) - 1: no cancellation near u = 1, and the square root of each
+        # factor is finite wherever the radius is.
+        excess = jnp.expm1(-numerics.log_lower(radial) / df)
+        cosine = _sin_pi(jnp.where(angular > 0, angular - 0.5, angular + 0.5))
+        z = jnp.sqrt(excess) * jnp.sqrt(excess + 2.0) * cosine * jnp.sqrt(df)
+        return loc + scale * z, jnp.sum(self._density_of_standardised(z))
+
+    def sample(self, key: PRNGKeyArray):
+        return sample_by_transport(self, key)
+
+    def log_prob(self, x) -> Float[Array, ""]:
+        return jnp.sum(self.log_density(x))
+
+    def log_density(self, x) -> Float[Array, "*event"]:
+        """The log density of each coordinate."""
+        _, loc, scale = broadcast_parameters(self.df, self.loc, self.scale)
+        return self._density_of_standardised((as_event("StudentT", x, loc) - loc) / scale)
+
+    def _density_of_standardised(self, z):
+        df, _, scale = broadcast_parameters(self.df, self.loc, self.scale)
+        log_norm = log_gamma_half_step(0.5 * df) - 0.5 * jnp.log(np.pi * df) - jnp.log(scale)
+        return log_norm - 0.5 * (df + 1.0) * log1p_square(z / jnp.sqrt(df))

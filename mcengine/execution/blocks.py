@@ -1,0 +1,273 @@
+"""Blocks of samples: a pure function of (work, key, index), compiled for one shape, run many to a device call."""
+
+import math
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from mcengine import moments, numerics, pareto, weights
+from mcengine.execution.caching import Static, join, split
+from mcengine.execution.settings import Execution
+from mcengine.moments import MAX_TAIL, Row, RowTree
+
+# Blocks that keep a tail for k-hat cover the first so many samples.
+TAIL_SAMPLES = 2**22
+MAX_BLOCK = 2**18
+# Floats (uniforms and outputs) of one block, so that they stay near the processor.
+BLOCK_FLOATS = 2**20
+
+
+class Work(eqx.Module):
+    """Everything a block needs besides its key and index."""
+
+    problem: Any
+    proposal: Any
+    points: Any
+    weighting: Any
+
+
+class Plan(eqx.Module):
+    """The shapes that a run is compiled for; hashable."""
+
+    block_size: int = eqx.field(static=True)
+    tail_length: int = eqx.field(static=True)
+    blocks_per_call: int = eqx.field(static=True)
+
+    @property
+    def tail_blocks(self) -> int:
+        """How many of the first blocks keep a tail."""
+        return max(1, TAIL_SAMPLES // self.block_size)
+
+
+class Extent(eqx.Module):
+    """Where a run ends: only its last block is partly filled. Numbers, so that another count compiles nothing."""
+
+    last_block: Array
+    last_valid: Array
+    num_samples: Array | None
+
+    @classmethod
+    def of(cls, num_samples: int, block_size: int) -> "Extent":
+        last = (num_samples - 1) // block_size
+        return cls(
+            jnp.asarray(last, jnp.int32),
+            jnp.asarray(num_samples - last * block_size, jnp.int32),
+            jnp.asarray(num_samples, numerics.float_dtype()),
+        )
+
+    @classmethod
+    def endless(cls, block_size: int) -> "Extent":
+        return cls(jnp.asarray(-1, jnp.int32), jnp.asarray(block_size, jnp.int32), None)
+
+
+def plan_of(num_samples: int | None, floats_per_sample: int, execution: Execution, unit_size: int) -> Plan:
+    """Block size and tail length: functions of the sample count's next power of two, so few shapes are compiled."""
+    rounded = TAIL_SAMPLES if num_samples is None else 2 ** math.ceil(math.log2(max(num_samples, 2)))
+    roomy = 2 ** math.floor(math.log2(max(BLOCK_FLOATS // floats_per_sample, 256)))
+    size = execution.block_size or max(min(MAX_BLOCK, roomy, rounded), unit_size)
+    if size % unit_size:
+        raise ValueError(f"Execution: block_size {size} is not a multiple of the points' unit of {unit_size} samples.")
+    tail = min(MAX_TAIL, int(pareto.tail_size(rounded)))
+    return Plan(size, tail + 1, execution.blocks_per_call)
+
+
+def row_of(work: Work, key: Array, index: Array, extent: Extent, plan: Plan, with_tail: bool) -> Row:
+    """Draw block `index`, weigh it, and reduce it to its row."""
+    size, problem, proposal = plan.block_size, work.problem, work.proposal
+    num_valid = jnp.where(index == extent.last_block, extent.last_valid, size)
+    source = problem.plain if proposal is None else proposal
+    one, indicator = numerics.runtime_one(key), bool(getattr(problem, "is_indicator", False))
+    x, log_q = work.points.draw(key, index, size, source)
+    if not indicator:
+        # Weight and value are both kept, and both read x.
+        x = jax.tree.map(lambda leaf: numerics.fence(leaf, one) if leaf.dtype == one.dtype else leaf, x)
+    log_w = None
+    if proposal is not None or problem.plain is not problem.target:
+        log_q = jax.vmap(source.log_prob, in_axes=-1)(x) if log_q is None else log_q
+        log_w = weights.log_ratio(jax.vmap(problem.target.log_prob, in_axes=-1)(x), log_q)
+    value = jax.vmap(problem.integrand, in_axes=-1, out_axes=-1)(x)
+    dtype = numerics.float_dtype()
+    columns = jnp.concatenate([leaf.astype(dtype).reshape(-1, size) for leaf in jax.tree.leaves(value)])
+    weighting = work.weighting
+    transform = partial(weighting.transform, num_samples=extent.num_samples) if weighting.changes_weights else None
+    return moments.row_of_block(
+        log_w, columns, num_valid, transform=transform, with_denominator=weighting.self_normalised,
+        indicator=indicator, unit_size=work.points.unit_size,
+        tail_length=plan.tail_length if with_tail else 0,
+        one=one,
+    )  # fmt: skip
+
+
+@partial(jax.jit, static_argnames=("static", "plan", "with_tail"))
+def _call(dynamic, key, first, count, extent, *, static: Static, plan: Plan, with_tail: bool) -> Row:
+    """Rows of blocks first .. first + count - 1, stacked; those beyond `count` are left at zero."""
+    work = join(dynamic, static)
+
+    def one(index):
+        return row_of(work, key, index, extent, plan, with_tail)
+
+    like = jax.eval_shape(one, first)
+    rows = jax.tree.map(lambda leaf: jnp.zeros((plan.blocks_per_call, *leaf.shape), leaf.dtype), like)
+
+    def body(i, rows):
+        return jax.tree.map(lambda all_, new: lax.dynamic_update_index_in_dim(all_, new, i, 0), rows, one(first + i))
+
+    return lax.fori_loop(0, count, body, rows)
+
+
+class _Caller:
+    """Device calls of one run, several under way at once; their rows are merged in the order of the blocks.
+
+    XLA on CPU splits single operations over its threads, which costs more than it gains at these sizes: two calls from
+    two Python threads are 1.6 times as fast as one after the other.
+    """
+
+    def __init__(self, work: Work, key: Array, extent: Extent, plan: Plan, num_threads: int) -> None:
+        self.key, self.extent, self.plan, self.num_threads = key, extent, plan, num_threads
+        self.dynamic, self.static = split(work)
+        self.tree = RowTree()
+        self._pool = ThreadPoolExecutor(num_threads)
+        self._pending: deque[tuple[Future, int]] = deque()
+
+    def __enter__(self) -> "_Caller":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def dispatch(self, first: int, count: int) -> None:
+        """Start one call, as soon as a thread is free."""
+        self._pending.append((self._pool.submit(self._rows, first, count), count))
+        while len(self._pending) > self.num_threads:
+            self._collect_one()
+
+    def collect(self) -> None:
+        """Wait for all that is under way."""
+        while self._pending:
+            self._collect_one()
+
+    def room(self, first: int, wanted: int) -> int:
+        """Blocks that one call from `first` takes of those wanted: no call straddles the end of the tail blocks."""
+        limit = min(self.plan.blocks_per_call, -(-wanted // self.num_threads))
+        return min(limit, self.plan.tail_blocks - first) if first < self.plan.tail_blocks else limit
+
+    def _rows(self, first: int, count: int) -> Row:
+        rows = _call(
+            self.dynamic,
+            self.key,
+            jnp.asarray(first, jnp.int32),
+            jnp.asarray(count, jnp.int32),
+            self.extent,
+            static=self.static,
+            plan=self.plan,
+            with_tail=first < self.plan.tail_blocks,
+        )
+        return jax.device_get(rows)
+
+    def _collect_one(self) -> None:
+        future, count = self._pending.popleft()
+        self.tree.append(jax.tree.map(lambda leaf: leaf[:count], future.result()))
+
+
+def run_samples(work: Work, key: Array, num_samples: int, plan: Plan, execution: Execution) -> Row:
+    """The merged row of exactly `num_samples` samples."""
+    num_blocks, done, num_threads = -(-num_samples // plan.block_size), 0, execution.num_threads
+    with _Caller(work, key, Extent.of(num_samples, plan.block_size), plan, num_threads) as caller:
+        while done < num_blocks:
+            left = num_blocks - done
+            # One block alone at first: it compiles, and threads that ask for the same compilation do it twice.
+            count = 1 if done == 0 else caller.room(done, left)
+            caller.dispatch(done, count)
+            if done == 0:
+                caller.collect()
+            done += count
+            if execution.progress is not None:
+                execution.progress(min(done * plan.block_size, num_samples), num_samples)
+        caller.collect()
+        return caller.tree.merged()
+
+
+def run_seconds(work: Work, key: Array, limit: float, plan: Plan, execution: Execution) -> Row:
+    """The merged row of as many whole blocks as fit in `limit` seconds; at least one."""
+    num_threads = execution.num_threads
+    with _Caller(work, key, Extent.endless(plan.block_size), plan, num_threads) as caller:
+        caller.dispatch(0, 0)  # compiles
+        caller.collect()
+        start, done, pace = time.perf_counter(), 0, math.inf
+        while done == 0 or time.perf_counter() - start + pace < limit:
+            left = limit - (time.perf_counter() - start)
+            # A tenth of the time left at the pace seen, so that the last round overshoots little.
+            wanted = 1 if done == 0 else int(max(1, min(2 * done, 0.1 * left / pace)))
+            for _ in range(num_threads if done else 1):
+                count = caller.room(done, wanted)
+                caller.dispatch(done, count)
+                done += count
+            caller.collect()
+            pace = (time.perf_counter() - start) / done
+            if execution.progress is not None:
+                execution.progress(done * plan.block_size, None)
+        return caller.tree.merged()
+
+
+def run_traced(work: Work, key: Array, num_samples: int, plan: Plan) -> Row:
+    """The same blocks inside somebody else's trace, merged in the kernels' dtype; differentiable, flat in memory."""
+    extent = Extent.of(num_samples, plan.block_size)
+    num_blocks = -(-num_samples // plan.block_size)
+    num_tail = min(num_blocks, plan.tail_blocks)
+
+    def rows(first: int, last: int, with_tail: bool) -> Row:
+        block = jax.checkpoint(lambda index: row_of(work, key, index, extent, plan, with_tail))
+        if last - first == 1:
+            return jax.tree.map(lambda leaf: leaf[None], block(jnp.asarray(first, jnp.int32)))
+        return lax.map(block, jnp.arange(first, last, dtype=jnp.int32))
+
+    row = moments.merge_all(rows(0, num_tail, True), jnp)
+    if num_blocks > num_tail:
+        row = moments.merge(row, moments.merge_all(rows(num_tail, num_blocks, False), jnp), jnp)
+    return row
+
+
+@partial(jax.jit, static_argnames=("static", "plan", "num_samples", "lanes"))
+def _replicates(dynamic, keys, *, static: Static, plan: Plan, num_samples: int, lanes: int) -> Row:
+    work = join(dynamic, static)
+    batches = keys.reshape(-1, lanes)
+    return lax.map(jax.vmap(lambda key: run_traced(work, key, num_samples, plan)), batches)
+
+
+def run_replicates(work: Work, keys: Array, num_samples: int, plan: Plan) -> Row:
+    """One row per key, in float64 on the host; as many keys side by side as make up one usual block."""
+    num = keys.shape[0]
+    lanes = min(num, max(1, MAX_BLOCK // plan.block_size))
+    dynamic, static = split(work)
+    # Filled up to whole batches by repeating the last key; the surplus is thrown away.
+    padded = keys[np.minimum(np.arange(-(-num // lanes) * lanes), num - 1)]
+    rows = _replicates(dynamic, padded, static=static, plan=plan, num_samples=num_samples, lanes=lanes)
+
+    def flat(leaf):
+        return np.asarray(leaf, np.float64).reshape(padded.shape[0], *leaf.shape[2:])[:num]
+
+    return jax.tree.map(flat, rows)
+
+
+def row_of_arrays(log_w: Any, values: Any, weighting: Any) -> Row:
+    """The row of samples that somebody else drew: `log_w` [n] and `values` [K, n], reduced in float64."""
+    with np.errstate(all="ignore"), jax.enable_x64(True):
+        n = values.shape[-1]
+        count = jnp.asarray(n, jnp.int32)
+        num_samples = jnp.asarray(n, jnp.float64)
+        transform = partial(weighting.transform, num_samples=num_samples) if weighting.changes_weights else None
+        row = moments.row_of_block(
+            None if log_w is None else jnp.asarray(log_w), jnp.asarray(values), count, transform=transform,
+            with_denominator=weighting.self_normalised,
+            tail_length=min(MAX_TAIL, int(pareto.tail_size(n))) + 1,
+        )  # fmt: skip
+        return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), row)

@@ -1,0 +1,93 @@
+"""What keys the compilation cache: tree structure and static leaves by value, never the value of a number.
+
+`equinox.filter_jit` treats Python floats as static, so that three thresholds mean three compilations; here every float
+is an array, and only what cannot be a number (functions, integers that may be shapes, strings) is static.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array
+
+from mcengine import numerics
+
+
+class Static:
+    """The static leaves of a pytree and its structure, hashable and compared by value."""
+
+    def __init__(self, treedef: Any, leaves: tuple[Any, ...]) -> None:
+        self.treedef, self.leaves = treedef, leaves
+        try:
+            self._hash = hash((treedef, leaves))
+        except TypeError as error:
+            raise TypeError(
+                f"A problem or proposal holds something that is neither a number, an array nor hashable: {error}. Keep "
+                "numbers in arrays and functions as functions."
+            ) from None
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Static) and self.treedef == other.treedef and self.leaves == other.leaves
+
+
+def _is_number(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | float)
+
+
+def _strong(leaf: Any) -> Array:
+    if isinstance(leaf, jax.Array):
+        return jax.lax.convert_element_type(leaf, leaf.dtype) if leaf.weak_type else leaf
+    if np.issubdtype(np.result_type(leaf), np.floating):
+        return jnp.asarray(leaf, numerics.float_dtype())
+    return jnp.asarray(leaf)
+
+
+def split(tree: Any) -> tuple[list[Array], Static]:
+    """(numbers as strongly typed arrays, everything else)."""
+    leaves, treedef = jax.tree.flatten(tree)
+    dynamic = [_strong(leaf) for leaf in leaves if _is_number(leaf)]
+    return dynamic, Static(treedef, tuple(None if _is_number(leaf) else _Known(leaf) for leaf in leaves))
+
+
+class _Known:
+    """A static leaf; its type takes part in the comparison (True is not 1)."""
+
+    def __init__(self, leaf: Any) -> None:
+        self.leaf = leaf
+
+    def __hash__(self) -> int:
+        return hash((type(self.leaf), self.leaf))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Known) and type(self.leaf) is type(other.leaf) and self.leaf == other.leaf
+
+
+def join(dynamic: list[Array], static: Static) -> Any:
+    """The inverse of `split`."""
+    numbers = iter(dynamic)
+    leaves = [next(numbers) if leaf is None else leaf.leaf for leaf in static.leaves]
+    return jax.tree.unflatten(static.treedef, leaves)
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether any leaf is traced."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def closes_over_trace(tree: Any) -> bool:
+    """Whether any leaf is a function that closes over something traced: its identity must not key a cache."""
+    cells = [cell for leaf in jax.tree.leaves(tree) for cell in getattr(leaf, "__closure__", None) or ()]
+    return any(is_traced(cell.cell_contents) for cell in cells if _is_filled(cell))
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:  # a recursive function's own cell, not yet assigned
+        return False
+    return True

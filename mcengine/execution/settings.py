@@ -1,0 +1,40 @@
+"""The `execution` argument of `estimate`."""
+
+import os
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+
+
+class Execution(eqx.Module):
+    """How the work is done. None of it changes what is estimated, and only `block_size` changes the bits.
+
+    **Arguments:** `block_size`, samples per block, a power of two (by default 2^18, less for few samples, many outputs
+    or many dimensions); `blocks_per_call`, blocks per device call; `progress(done, total)`, called after each device
+    call with sample counts (`total` is None under a `Seconds` budget); `threads`, device calls under way at once, by
+    default one per core on CPU and two elsewhere (one computes while the other's rows are merged).
+    """
+
+    block_size: int | None = eqx.field(static=True, default=None)
+    blocks_per_call: int = eqx.field(static=True, default=32)
+    progress: Callable[[int, int | None], None] | None = eqx.field(static=True, default=None)
+    threads: int | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        size = self.block_size
+        if size is not None and (size < 1 or size & (size - 1)):
+            raise ValueError(f"Execution: block_size must be a power of two, got {size}.")
+        if self.blocks_per_call < 1:
+            raise ValueError(f"Execution: blocks_per_call must be at least 1, got {self.blocks_per_call}.")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"Execution: threads must be at least 1, got {self.threads}.")
+
+    @property
+    def num_threads(self) -> int:
+        """How many device calls are under way at once."""
+        if self.threads is not None:
+            return self.threads
+        return (
+            len(os.sched_getaffinity(0)) if jax.default_backend() == "cpu" and hasattr(os, "sched_getaffinity") else 2
+        )

@@ -1,0 +1,346 @@
+"""What is kept of a block of samples: a row of sums that merges exactly with the rows of other blocks.
+
+Two kinds of sums. `Moments` see *units*: their mean, spread and cross terms make the estimate and its error bar.
+`SampleStats` see samples of |w f|: they make the diagnostics. Every column carries its own log-scale, the largest log w
+at which the column is not 0, so that float32 kernels reach 1e-300.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from mcengine import numerics, weights
+
+# NumPy on the host, JAX in kernels; with leading axes where many rows are held at once.
+AnyArray = jax.Array | np.ndarray
+
+# Columns whose samples are watched (k-hat, ESS, shares), and how much of a tail is kept of each.
+MAX_WATCHED = 16
+MAX_TAIL = 768
+
+
+class Moments(eqx.Module):
+    """Centred moments of C columns over units: column c stands for exp(log_scale_c) y_c.
+
+    `m2` is sum (y - mean)^2 and `cross` is sum (y_c - mean_c)(y_a - mean_a) against the last A columns, the auxiliary
+    ones (the denominator of a ratio, controls).
+    """
+
+    count: Float[AnyArray, "*rows"]
+    log_scale: Float[AnyArray, "*rows C"]
+    mean: Float[AnyArray, "*rows C"]
+    m2: Float[AnyArray, "*rows C"]
+    cross: Float[AnyArray, "*rows C A"]
+
+
+class SampleStats(eqx.Module):
+    """Sums over samples of |w f| for the watched columns D, raw weights: column d stands for exp(log_scale_d) |y_d|.
+
+    `log_tail` has the largest log |w f| in descending order, of the first `tail_hits` non-zero ones; `removed` is the
+    sum of w' f - w f where a weighting changed w to w'.
+    """
+
+    num_samples: Float[AnyArray, "*rows"]
+    num_nonfinite: Float[AnyArray, "*rows"]
+    log_scale: Float[AnyArray, "*rows D"]
+    sum_abs: Float[AnyArray, "*rows D"]
+    sum_squares: Float[AnyArray, "*rows D"]
+    max_abs: Float[AnyArray, "*rows D"]
+    hits: Float[AnyArray, "*rows D"]
+    removed: Float[AnyArray, "*rows D"]
+    log_tail: Float[AnyArray, "*rows D T"]
+    tail_hits: Float[AnyArray, "*rows D"]
+
+
+class Row(eqx.Module):
+    """All that is kept of one block, or of many."""
+
+    moments: Moments
+    stats: SampleStats
+
+
+def _sum(values: Float[Array, "C n"]) -> Float[Array, " C"]:
+    """Sum in two stages: 512 running sums, then those. Rounding grows with n/512 instead of n."""
+    columns, n = values.shape
+    if n % 512:
+        return jnp.sum(values, axis=-1)
+    return jnp.sum(jnp.sum(values.reshape(columns, n // 512, 512), axis=1), axis=-1)
+
+
+def row_of_block(
+    log_w: Float[Array, " n"] | None,
+    values: Float[Array, "K n"],
+    num_valid: Array,
+    *,
+    transform: Any = None,
+    with_denominator: bool = False,
+    indicator: bool = False,
+    unit_size: int = 1,
+    tail_length: int = 0,
+    one: Float[Array, ""] | None = None,
+) -> Row:
+    """The row of one block of n samples, of which the first `num_valid` count.
+
+    **Arguments:** `log_w`, raw log-weights, None where all are 0 (or [K, n] where each output has its own); `values` f;
+    `transform(log_w, num_valid)`, what the weighting does to them; `with_denominator` appends w itself as an auxiliary
+    column; `indicator` promises that f is 0, 1 or NaN; `tail_length`, how much of the tail of |w f| to keep;
+    `one`, the run-time 1 of `numerics.fence`.
+    """
+    num_outputs, n = values.shape
+    valid = (jnp.arange(n, dtype=num_valid.dtype) < num_valid)[None, :]
+    if with_denominator:
+        if log_w is not None and log_w.ndim > 1:
+            raise ValueError("A self-normalised estimate needs one log-weight per sample, got one per output.")
+        values = jnp.concatenate([values, jnp.ones((1, n), values.dtype)])
+    marked, f = _mark(log_w, values, valid, indicator, one)
+    raw = _weighted(marked, f)
+    used, removed = raw, None
+    watched = _watched(num_outputs, with_denominator)
+    if transform is not None:
+        changed = jnp.stack([transform(jnp.where(row > -jnp.inf, row, -jnp.inf), num_valid) for row in marked])
+        used = _weighted(jnp.where(marked > -jnp.inf, changed, marked), f)
+        ratio = jnp.exp(_finite(used[0]) - _finite(raw[0]))[:, None]
+        removed = _sum((used[1] * ratio - raw[1])[watched])
+    moments = _moments(*used, num_valid, valid, unit_size, int(with_denominator))
+    stats = _sample_stats(
+        raw[0][watched],
+        raw[1][watched],
+        marked,
+        watched,
+        num_valid,
+        removed=removed,
+        known=moments if transform is None and unit_size == 1 else None,
+        positive=f is None,
+        tail_length=tail_length,
+    )
+    return Row(moments, stats)
+
+
+def _mark(
+    log_w: Array | None, values: Array, valid: Array, indicator: bool, one: Array | None
+) -> tuple[Array, Array | None]:
+    """Log-weights and values per column, materialised once, all that the reductions need to see.
+
+    Log-weights are -inf where a sample does not contribute and NaN where it ought to but is not finite. Values are None
+    where they are 1 wherever they contribute, so that they need be neither computed nor stored a second time.
+    """
+    if log_w is None:
+        f = numerics.fence(jnp.where(valid, jnp.where(jnp.isfinite(values), values, jnp.nan), 0.0), one)
+        known = jnp.isfinite(f)
+        return jnp.where(known, jnp.where(f != 0, 0.0, -jnp.inf), jnp.nan), jnp.where(known, f, 0.0)
+    log_w = jnp.atleast_2d(log_w)
+    # -inf: the target is not there, and whatever f is does not matter.
+    reached = valid & ~(log_w == -jnp.inf) & (values != 0)
+    finite = jnp.isfinite(values) & jnp.isfinite(log_w)
+    marked = numerics.fence(jnp.where(reached, jnp.where(finite, log_w, jnp.nan), -jnp.inf), one)
+    return marked, None if indicator else numerics.fence(jnp.where(reached & finite, values, 0.0), one)
+
+
+def _weighted(marked: Array, f: Array | None) -> tuple[Array, Array]:
+    """(log-scale, w f / exp(log-scale)) per column; the log-scale is -inf where nothing contributes."""
+    live = jnp.where(marked > -jnp.inf, marked, -jnp.inf)
+    log_scale = lax.stop_gradient(jnp.max(live, axis=-1))
+    w = weights.from_log(live - _finite(log_scale)[:, None])
+    return log_scale, w if f is None else w * f
+
+
+def _finite(log_scale: AnyArray, xp: Any = jnp) -> AnyArray:
+    return xp.where(log_scale > -xp.inf, log_scale, 0.0)
+
+
+def _watched(num_outputs: int, with_denominator: bool) -> np.ndarray:
+    watched = [*range(min(num_outputs, MAX_WATCHED))]
+    return np.asarray([*watched, num_outputs] if with_denominator else watched)
+
+
+def _moments(log_scale: Array, y: Array, num_valid: Array, valid: Bool[Array, "1 n"], unit_size: int, num_aux: int):
+    columns, n = y.shape
+    count = (num_valid // unit_size).astype(y.dtype)
+    if unit_size > 1:
+        y = jnp.mean(y.reshape(columns, n // unit_size, unit_size), axis=-1)
+        valid = valid[:, ::unit_size]
+    # Shifted one-pass sums: the shift need only be near the mean to keep float32 from cancelling.
+    shift = lax.stop_gradient(jnp.mean(y[:, : min(256, y.shape[1])], axis=-1))
+    centred = jnp.where(valid, y - shift[:, None], 0.0)
+    safe = jnp.maximum(count, 1.0)
+    offset = _sum(centred) / safe
+    m2 = jnp.maximum(_sum(centred * centred) - safe * offset * offset, 0.0)
+    aux = range(columns - num_aux, columns)
+    cross = [_sum(centred * centred[a : a + 1]) - safe * offset * offset[a] for a in aux]
+    stacked = jnp.stack(cross, axis=-1) if cross else jnp.zeros((columns, 0), y.dtype)
+    return Moments(count, log_scale, jnp.where(count > 0, shift + offset, 0.0), m2, stacked)
+
+
+def _sample_stats(
+    log_scale: Array,
+    y: Array,
+    marked: Array,
+    watched: Any,
+    num_valid: Array,
+    *,
+    removed: Array | None,
+    known: Moments | None,
+    positive: bool,
+    tail_length: int,
+) -> SampleStats:
+    """Sums over samples. On CPU each costs a pass over the block, so what `known` tells already is not summed."""
+    y, marked, known = lax.stop_gradient((y, marked, known))
+    size = jnp.abs(y)
+    hits, num_nonfinite = _counts(marked, watched)
+    if known is None:
+        sum_abs, sum_squares = _sum(size), _sum(size * size)
+    else:
+        mean = known.mean[watched]
+        sum_abs = known.count * mean if positive else _sum(size)
+        sum_squares = known.m2[watched] + known.count * mean * mean
+    # Where f is 1, the largest y is what the scale made 1.
+    max_abs = (log_scale > -jnp.inf).astype(y.dtype) if positive else jnp.max(size, axis=-1)
+    tail_hits, log_tail = jnp.zeros_like(hits), jnp.zeros((y.shape[0], 0), y.dtype)
+    if tail_length:
+        kept = min(tail_length, y.shape[1])
+        top = jnp.pad(lax.top_k(size, kept)[0], ((0, 0), (0, tail_length - kept)))
+        log_top = jnp.log(jnp.where(top > 0, top, 1.0)) + _finite(log_scale)[:, None]
+        tail_hits, log_tail = hits, jnp.where(top > 0, log_top, -jnp.inf)
+    return SampleStats(
+        num_samples=num_valid.astype(y.dtype),
+        num_nonfinite=num_nonfinite,
+        log_scale=log_scale,
+        sum_abs=sum_abs,
+        sum_squares=sum_squares,
+        max_abs=max_abs,
+        hits=hits,
+        removed=jnp.zeros_like(hits) if removed is None else removed,
+        log_tail=log_tail,
+        tail_hits=tail_hits,
+    )
+
+
+def _counts(marked: Array, watched: Any) -> tuple[Array, Array]:
+    """(samples that contribute, per watched column; samples that are not finite in any), in one pass if possible.
+
+    A lane of at most 1,023 samples adds 1 for a hit and 1,024 for a non-finite one: both come out of one exact sum.
+    """
+    columns, n = marked.shape
+    dtype = marked.dtype
+    if columns > 1 or n % 512 or n // 512 > 1023:
+        hits = _sum((marked[watched] > -jnp.inf).astype(dtype))
+        return hits, jnp.sum(jnp.any(jnp.isnan(marked), axis=0)).astype(dtype)
+    code = jnp.where(marked > -jnp.inf, 1.0, jnp.where(marked == -jnp.inf, 0.0, 1024.0)).astype(dtype)
+    lanes = jnp.sum(code.reshape(n // 512, 512), axis=0)
+    bad = jnp.floor(lanes / 1024.0)
+    return jnp.sum(lanes - 1024.0 * bad)[None], jnp.sum(bad)
+
+
+def merge(a: Row, b: Row, xp: Any = np) -> Row:
+    """The row of two disjoint sets of samples (Chan, Golub and LeVeque 1979), scales reconciled.
+
+    Works elementwise over leading axes, so that one call merges many pairs.
+    """
+    return Row(_merge_moments(a.moments, b.moments, xp), _merge_stats(a.stats, b.stats, xp))
+
+
+def _common_scale(a: AnyArray, b: AnyArray, xp: Any) -> tuple[AnyArray, AnyArray, AnyArray]:
+    scale = xp.maximum(a, b)
+    safe = _finite(scale, xp)
+    return scale, xp.exp(xp.where(a > -xp.inf, a - safe, -xp.inf)), xp.exp(xp.where(b > -xp.inf, b - safe, -xp.inf))
+
+
+def _merge_moments(a: Moments, b: Moments, xp: Any) -> Moments:
+    scale, ra, rb = _common_scale(a.log_scale, b.log_scale, xp)
+    count = a.count + b.count
+    share = (b.count / xp.maximum(count, 1.0))[..., None]
+    mean_a, delta = a.mean * ra, b.mean * rb - a.mean * ra
+    num_aux = a.cross.shape[-1]
+    first_aux = a.mean.shape[-1] - num_aux
+    factor = a.count[..., None] * share
+    cross = (
+        a.cross * ra[..., :, None] * ra[..., None, first_aux:]
+        + b.cross * rb[..., :, None] * rb[..., None, first_aux:]
+        + factor[..., None] * delta[..., :, None] * delta[..., None, first_aux:]
+    )
+    m2 = a.m2 * ra * ra + b.m2 * rb * rb + factor * delta * delta
+    return Moments(count, scale, mean_a + delta * share, m2, cross)
+
+
+def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
+    scale, ra, rb = _common_scale(a.log_scale, b.log_scale, xp)
+    length = max(a.log_tail.shape[-1], b.log_tail.shape[-1])
+    both = xp.concatenate([a.log_tail, b.log_tail], axis=-1)
+    log_tail = -xp.sort(-both, axis=-1)[..., :length]
+    return SampleStats(
+        a.num_samples + b.num_samples,
+        a.num_nonfinite + b.num_nonfinite,
+        scale,
+        a.sum_abs * ra + b.sum_abs * rb,
+        a.sum_squares * ra * ra + b.sum_squares * rb * rb,
+        xp.maximum(a.max_abs * ra, b.max_abs * rb),
+        a.hits + b.hits,
+        a.removed * ra + b.removed * rb,
+        log_tail,
+        a.tail_hits + b.tail_hits,
+    )
+
+
+def merge_all(rows: Row, xp: Any = np) -> Row:
+    """Merge rows stacked along the first axis, in a fixed binary tree over their order.
+
+    The tree depends on the number of rows alone, so that the result does not depend on who computed which.
+    """
+
+    def size(tree: Row) -> int:
+        return tree.moments.count.shape[0]
+
+    def pick(tree: Row, index: slice) -> Row:
+        return _map(lambda leaf: leaf[index], tree)
+
+    while size(rows) > 1:
+        n = size(rows)
+        merged = merge(pick(rows, slice(0, n - n % 2, 2)), pick(rows, slice(1, n, 2)), xp)
+        rows = _map(lambda x, y: xp.concatenate([x, y]), merged, pick(rows, slice(n - 1, n))) if n % 2 else merged
+    return _map(lambda leaf: leaf[0], rows)
+
+
+def _map(function: Any, *rows: Row) -> Row:
+    return jax.tree.map(function, *rows)
+
+
+class RowTree:
+    """Rows that arrive in order, merged in float64 in the same binary tree as `merge_all` over all of them.
+
+    Complete aligned subtrees of 256 rows are folded as soon as they are there, so memory does not grow with the run.
+    """
+
+    CHUNK = 256
+
+    def __init__(self) -> None:
+        self._folded: list[Row] = []
+        self._waiting: list[Row] = []
+
+    def append(self, rows: Row) -> None:
+        """Add rows stacked along the first axis."""
+        for i in range(rows.moments.count.shape[0]):
+            self._waiting.append(_map(lambda leaf, i=i: np.asarray(leaf[i], np.float64), rows))
+            if len(self._waiting) == self.CHUNK:
+                self._folded.append(merge_all(_stack(self._waiting)))
+                self._waiting = []
+
+    def merged(self) -> Row:
+        """The row of everything so far."""
+        rest = [merge_all(_stack(self._waiting))] if self._waiting else []
+        return merge_all(_stack(self._folded + rest))
+
+
+def _stack(rows: list[Row]) -> Row:
+    length = max(row.stats.log_tail.shape[-1] for row in rows)
+
+    def padded(row: Row) -> Row:
+        tail = row.stats.log_tail
+        wide = np.pad(tail, ((0, 0), (0, length - tail.shape[-1])), constant_values=-np.inf)
+        return eqx.tree_at(lambda r: r.stats.log_tail, row, wide)
+
+    return _map(lambda *leaves: np.stack(leaves), *(padded(row) for row in rows))

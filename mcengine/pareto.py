@@ -1,0 +1,129 @@
+"""The generalised Pareto fit behind k-hat and Pareto smoothing, in one form for NumPy and for JAX.
+
+Source: Zhang and Stephens (2009), Technometrics 51, 316-325; Vehtari, Simpson, Gelman, Yao and Gabry (2024), JMLR 25,
+"Pareto smoothed importance sampling", appendix C, with its prior of weight 10 at k = 1/2.
+"""
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+MIN_TAIL = 5  # fewer points than this say nothing about a tail
+_PRIOR_WEIGHT, _PRIOR_K = 10.0, 0.5
+
+
+def tail_size(num_values: Any, xp: ModuleType = np) -> Any:
+    """How many of the largest of S values form the tail: floor(3 sqrt(S)), or floor(S / 5) for S <= 225.
+
+    Vehtari et al. write ceil(min(S / 5, 3 sqrt(S))); `arviz_stats` 0.8, with which k-hat is to agree, rounds down.
+    """
+    s = xp.asarray(num_values, dtype=xp.result_type(float))
+    return xp.floor(xp.where(s > 225, 3.0 * xp.sqrt(s), s / 5.0)).astype(int)
+
+
+def fit(excess: Any, count: Any, xp: ModuleType = np) -> tuple[Any, Any]:
+    """Shape k and scale sigma of the generalised Pareto law of the first `count` entries of `excess`.
+
+    **Arguments:** `excess`, shape [..., T], values above the cutoff in *descending* order, padded at the end; `count`,
+    shape [...], at most T; may be traced. **Returns:** (k, sigma), shapes [...], the prior of k included.
+    """
+    length = excess.shape[-1]
+    num = xp.asarray(count, dtype=excess.dtype)[..., None]
+    inside = xp.arange(length) < count[..., None]
+    x = xp.where(inside, excess, 0.0)
+    # The ascending order's element floor(n/4 + 1/2), one-based.
+    index = xp.clip(count[..., None] - xp.floor(num / 4.0 + 0.5).astype(int), 0, length - 1)
+    quartile, largest = xp.take_along_axis(x, index, axis=-1), x[..., :1]
+    grid_size = 30 + int(np.sqrt(length))
+    num_grid = 30.0 + xp.floor(xp.sqrt(num))
+    grid = xp.broadcast_to(xp.arange(1, grid_size + 1).astype(excess.dtype), (*num.shape[:-1], grid_size))
+    used = grid <= num_grid
+    b = (1.0 - xp.sqrt(num_grid / (grid - 0.5))) / (3.0 * quartile) + 1.0 / largest
+    b = xp.where(used & (b != 0), b, -1.0)
+    logs = xp.log1p(xp.minimum(-b[..., :, None] * x[..., None, :], 1e30))
+    k = xp.sum(xp.where(inside[..., None, :], logs, 0.0), axis=-1) / num
+    log_likelihood = xp.where(used, num * (xp.log(xp.abs(b / k)) - k - 1.0), -xp.inf)
+    weights = xp.exp(log_likelihood - xp.max(log_likelihood, axis=-1, keepdims=True))
+    weights = weights / xp.sum(weights, axis=-1, keepdims=True)
+    weights = xp.where(weights >= 10.0 * np.finfo(excess.dtype).eps, weights, 0.0)
+    b_mean = xp.sum(b * weights, axis=-1, keepdims=True) / xp.sum(weights, axis=-1, keepdims=True)
+    k_mean = xp.sum(xp.where(inside, xp.log1p(-b_mean * x), 0.0), axis=-1, keepdims=True) / num
+    sigma = -k_mean / b_mean
+    k_posterior = (num * k_mean + _PRIOR_WEIGHT * _PRIOR_K) / (num + _PRIOR_WEIGHT)
+    return k_posterior[..., 0], sigma[..., 0]
+
+
+def quantile(p: Any, k: Any, sigma: Any, xp: ModuleType = np) -> Any:
+    """The generalised Pareto quantile sigma ((1 - p)^-k - 1) / k, the exponential's for k near 0."""
+    log_survival = xp.log1p(-p)
+    safe = xp.where(xp.abs(k) > 1e-6, k, 1.0)
+    return sigma * xp.where(xp.abs(k) > 1e-6, xp.expm1(-safe * log_survival) / safe, -log_survival)
+
+
+class TailFit(NamedTuple):
+    """A fitted tail: in units of exp(log_top), what lies above `cutoff` is generalised Pareto(k, sigma)."""
+
+    k: Any
+    sigma: Any
+    cutoff: Any
+    count: Any
+    log_top: Any
+
+
+def fit_tail(log_tail: Any, num_positive: Any, xp: ModuleType = np) -> TailFit:
+    """Fit the largest of `num_positive` positive values from their logarithms.
+
+    **Arguments:** `log_tail`, shape [..., T + 1], descending, -inf where there are fewer; `num_positive`, shape [...],
+    how many values were positive. The tail is the largest min(`tail_size`, T) of them, the next one is the cutoff.
+
+    **Returns:** the fit, its k NaN where there is no tail to speak of: fewer than `MIN_TAIL` points, or hardly a tenth
+    of them distinct (discrete weights; float32 alone ties up to half of a bounded tail).
+    """
+    length = log_tail.shape[-1] - 1
+    known = xp.sum((log_tail > -xp.inf).astype(int), axis=-1)
+    count = xp.minimum(tail_size(num_positive, xp), xp.minimum(known - 1, length))
+    inside = xp.arange(length) < count[..., None]
+    num_ties = xp.sum((inside & (log_tail[..., :-1] == log_tail[..., 1:])).astype(int), axis=-1)
+    exists = (count >= MIN_TAIL) & (log_tail[..., 0] < xp.inf) & (10 * num_ties <= 9 * count)
+    log_top = xp.where(exists, log_tail[..., 0], 0.0)
+    # A made-up tail where there is none, so that nothing below divides by zero.
+    placeholder = xp.linspace(2.0, 1.0, length + 1, dtype=log_tail.dtype)
+    drop = xp.where(log_tail > -xp.inf, log_tail - log_top[..., None], -xp.inf)
+    values = xp.where(exists[..., None], xp.exp(xp.minimum(drop, 0.0)), placeholder)
+    count = xp.where(exists, count, length)
+    cutoff = xp.take_along_axis(values, count[..., None], axis=-1)
+    k, sigma = fit(values[..., :-1] - cutoff, count, xp)
+    return TailFit(xp.where(exists, k, xp.nan), sigma, cutoff[..., 0], count, log_top)
+
+
+def k_hat(log_tail: Any, num_positive: Any, xp: ModuleType = np) -> Any:
+    """Tail index k-hat of positive values, from the logarithms of their largest ones: see `fit_tail`.
+
+    Above 0.5 the variance of their mean is infinite, above 0.7 its error bar is useless. NaN where there is no tail.
+    """
+    if log_tail.shape[-1] <= MIN_TAIL:
+        return xp.full(log_tail.shape[:-1], xp.nan, dtype=log_tail.dtype)
+    return fit_tail(log_tail, num_positive, xp).k
+
+
+def smooth(log_w: Any, count: Any) -> tuple[Any, Any]:
+    """Replace the tail of exp(log_w) by the expected order statistics of the fitted law, capped at the raw maximum.
+
+    **Arguments:** `log_w`, shape [n], of which the `count` entries that are not padding count (padding is -inf).
+    **Returns:** (smoothed log-weights, k-hat); log_w itself where k-hat does not exist.
+    """
+    length = min(int(tail_size(log_w.shape[0])) + 1, log_w.shape[0])
+    if length <= MIN_TAIL:
+        return log_w, jnp.full((), jnp.nan, log_w.dtype)
+    top, where = lax.top_k(log_w, length)
+    tail = fit_tail(top, jnp.asarray(count), jnp)
+    rank = jnp.arange(length).astype(log_w.dtype)
+    num_tail = tail.count.astype(log_w.dtype)
+    # The largest value gets the highest probability, (M - 1/2)/M.
+    p = jnp.clip((num_tail - rank - 0.5) / num_tail, 0.0, 1.0 - 1e-6)
+    smoothed = jnp.minimum(tail.cutoff + quantile(p, tail.k, tail.sigma, jnp), 1.0)
+    replaced = jnp.where(rank < num_tail, jnp.log(smoothed) + tail.log_top, top)
+    return log_w.at[where].set(jnp.where(jnp.isnan(tail.k), top, replaced)), tail.k

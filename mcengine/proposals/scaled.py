@@ -1,0 +1,72 @@
+"""The target with its scale inflated: wider, with the same centre."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcengine.distributions import (
+    Affine,
+    Distribution,
+    Exponential,
+    Gamma,
+    GeneralisedPareto,
+    Gumbel,
+    LogNormal,
+    Mixture,
+    MultivariateNormal,
+    Normal,
+    Product,
+    StudentT,
+    Weibull,
+    as_distribution,
+    as_parameter,
+)
+from mcengine.distributions.univariate import concrete
+from mcengine.proposals.parts import of_event_shape, split_event
+
+_BY_SCALE = (Normal, StudentT, Gumbel, LogNormal, Weibull, GeneralisedPareto)
+_BY_RATE = (Exponential, Gamma)
+
+
+def scaled(distribution, factor) -> Distribution:
+    """The law of loc + factor (X - loc) for X ~ distribution: volatility inflated by `factor`, the location kept.
+
+    `scale` is multiplied, `rate` divided. For LogNormal it is the volatility of log x that is multiplied.
+
+    **Arguments:** `distribution`, a Normal, MultivariateNormal, StudentT, Gumbel, LogNormal, Weibull,
+    GeneralisedPareto, Exponential or Gamma, or a Product, Mixture or Affine one of those; `factor` > 0, a scalar or an
+    array of the event's shape.
+
+    **Raises:** `TypeError` for other families, `ValueError` for a factor that is not positive.
+    """
+    distribution = as_distribution(distribution)
+    known = concrete(as_parameter(factor))
+    if known is not None and not np.all((known > 0) & np.isfinite(known)):
+        raise ValueError(f"scaled: factor must be positive and finite, got {known}.")
+    if isinstance(distribution, Product):
+        parts = split_event("scaled: factor", distribution, factor)
+        return Product([scaled(c, part) for c, part in zip(distribution.components, parts, strict=True)])
+    if isinstance(distribution, Mixture):
+        return Mixture([scaled(c, factor) for c in distribution.components], distribution.weights)
+    factor = of_event_shape("scaled: factor", distribution, factor)
+    if isinstance(distribution, MultivariateNormal):
+        return _scaled_matrix(distribution, factor)
+    if isinstance(distribution, Affine):
+        # About the image of the inner law's own location.
+        if distribution.factor is not None:
+            raise TypeError("scaled: an Affine with a matrix cannot be scaled; scale the distribution inside it.")
+        return eqx.tree_at(lambda d: d.distribution, distribution, scaled(distribution.distribution, factor))
+    if isinstance(distribution, _BY_SCALE):
+        return eqx.tree_at(lambda d: d.scale, distribution, jnp.broadcast_to(distribution.scale, factor.shape) * factor)
+    if isinstance(distribution, _BY_RATE):
+        return eqx.tree_at(lambda d: d.rate, distribution, jnp.broadcast_to(distribution.rate, factor.shape) / factor)
+    names = ", ".join(family.__name__ for family in (MultivariateNormal, *_BY_SCALE, *_BY_RATE))
+    raise TypeError(f"scaled: {type(distribution).__name__} has no scale to inflate; {names} have.")
+
+
+def _scaled_matrix(distribution, factor):
+    """Coordinate i times factor_i: rows of the factor, columns of its inverse."""
+    rows = jax.vmap(jnp.multiply)(factor, distribution.factor)
+    columns = jax.vmap(lambda f, column: column / f, in_axes=(0, 1), out_axes=1)(factor, distribution.inverse)
+    return eqx.tree_at(lambda d: (d.factor, d.inverse), distribution, (rows, columns))

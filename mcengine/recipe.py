@@ -1,0 +1,140 @@
+"""How a merged row of moments becomes numbers: value, error bar and diagnostics of every output."""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from mcengine import diagnostics
+from mcengine.moments import MAX_WATCHED, AnyArray, Moments, Row, SampleStats
+
+
+class Recipe(eqx.Module):
+    """How a row of moments becomes an estimate: all that is known before the first sample is drawn.
+
+    **Arguments:** `treedef` and `shapes`, the structure of the integrand's value; `self_normalised`; `binomial`, true
+    where w f is 0 or 1, so that the interval is Clopper and Pearson's; `epsilon` of the kernels' dtype; `largest`,
+    sup w f where it is known, else NaN.
+    """
+
+    treedef: Any = eqx.field(static=True)
+    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    self_normalised: bool = eqx.field(static=True)
+    binomial: bool = eqx.field(static=True)
+    bounded_by_one: bool = eqx.field(static=True)
+    epsilon: float = eqx.field(static=True)
+    largest: AnyArray
+
+    @property
+    def num_outputs(self) -> int:
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def unflatten(self, columns: Any, xp: Any) -> Any:
+        """The last axis of `columns` as the integrand's value; leading axes (of a vmap) stay in front."""
+        leaves, start = [], 0
+        for shape in self.shapes:
+            size = math.prod(shape)
+            part = columns[..., start : start + size]
+            leaves.append(xp.reshape(part, (*part.shape[:-1], *shape)))
+            start += size
+        leaves = [leaf[()] if xp is np else leaf for leaf in leaves]
+        return jax.tree.unflatten(self.treedef, leaves)
+
+    @property
+    def num_watched(self) -> int:
+        """Outputs with diagnostics of their own: the first 16."""
+        return min(self.num_outputs, MAX_WATCHED)
+
+
+class Columns(NamedTuple):
+    """One entry per output (ess to hits: per watched output)."""
+
+    value: Any
+    std_error: Any
+    bias: Any
+    ess: Any
+    share: Any
+    k: Any
+    hits: Any
+    codes: Any
+    upper_bound: Any
+
+
+def finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
+    """All numbers that a row stands for; `xp` is NumPy on the host, `jax.numpy` in a trace."""
+    moments, stats = row.moments, row.stats
+    value, std_error = (_ratio if recipe.self_normalised else _mean)(moments, recipe.num_outputs, xp)
+    hits = hits_of_outputs(row, recipe, xp)
+    # No hits: nothing was seen to vary, and 0 +- 0 would be a lie.
+    std_error = xp.where(hits > 0, std_error, xp.nan)
+    bias = _bias(moments, stats, recipe, xp)
+    ess, share, k = (
+        f(stats, xp) for f in (diagnostics.effective_sample_size, diagnostics.largest_share, diagnostics.k_hat)
+    )
+    watched = recipe.num_watched
+    if recipe.self_normalised:
+        # A ratio is no better than its denominator.
+        ess, share = xp.minimum(ess[..., :watched], ess[..., -1:]), xp.maximum(share[..., :watched], share[..., -1:])
+        k = xp.fmax(k[..., :watched], k[..., -1:])
+    padded_ess, padded_share, padded_k = (_pad(column, recipe.num_outputs, xp) for column in (ess, share, k))
+    codes = diagnostics.status_codes(
+        hits=hits, num_units=moments.count[..., None], value=value, std_error=std_error, k=padded_k, ess=padded_ess,
+        share=padded_share, bias=xp.abs(bias), num_nonfinite=stats.num_nonfinite[..., None],
+        exact_interval=recipe.binomial, epsilon=recipe.epsilon, xp=xp,
+    ).astype(xp.int32)  # fmt: skip
+    bound = diagnostics.upper_bound_without_hits(stats.num_samples, xp.asarray(recipe.largest, dtype=value.dtype))
+    upper_bound = xp.where(xp.all(hits == 0, axis=-1), bound, xp.nan)
+    return Columns(value, std_error, bias, ess, share, k, hits, codes, upper_bound)
+
+
+def hits_of_outputs(row: Row, recipe: Recipe, xp: Any = np) -> Any:
+    """Hits of every output: counted for the watched ones; beyond them 0, or all samples where they are not 0."""
+    some = xp.where(row.moments.log_scale[..., : recipe.num_outputs] > -xp.inf, row.stats.num_samples[..., None], 0.0)
+    watched = recipe.num_watched
+    return xp.concatenate([row.stats.hits[..., :watched], some[..., watched:]], axis=-1)
+
+
+def _mean(m: Moments, num_outputs: int, xp: Any) -> tuple[Any, Any]:
+    scale = xp.exp(_finite(m.log_scale[..., :num_outputs], xp))
+    return scale * m.mean[..., :num_outputs], scale * _sqrt(m.m2[..., :num_outputs] / _pairs(m, xp), xp)
+
+
+def _ratio(m: Moments, num_outputs: int, xp: Any) -> tuple[Any, Any]:
+    """mean(w f) / mean(w). Delta method: the residuals w f - R w have mean 0; R's variance is theirs / mean(w)^2."""
+    mean_w = xp.where(m.mean[..., -1:] != 0, m.mean[..., -1:], 1.0)
+    ratio = m.mean[..., :num_outputs] / mean_w
+    residual = m.m2[..., :num_outputs] - 2.0 * ratio * m.cross[..., :num_outputs, -1] + ratio**2 * m.m2[..., -1:]
+    scale = xp.exp(_finite(m.log_scale[..., :num_outputs], xp) - _finite(m.log_scale[..., -1:], xp))
+    return scale * ratio, scale * _sqrt(xp.maximum(residual, 0.0) / _pairs(m, xp), xp) / mean_w
+
+
+def _bias(m: Moments, stats: SampleStats, recipe: Recipe, xp: Any) -> Any:
+    """What the weighting changed of mean(w f), over mean(w) for a ratio."""
+    watched = recipe.num_watched
+    log_unit = _finite(m.log_scale[..., -1:], xp) if recipe.self_normalised else 0.0
+    unit = xp.where(m.mean[..., -1:] != 0, m.mean[..., -1:], 1.0) if recipe.self_normalised else 1.0
+    change = xp.exp(_finite(stats.log_scale[..., :watched], xp) - log_unit) * stats.removed[..., :watched]
+    return _pad(change / (stats.num_samples[..., None] * unit), recipe.num_outputs, xp)
+
+
+def _pairs(m: Moments, xp: Any) -> Any:
+    return (xp.maximum(m.count, 1.0) * xp.maximum(m.count - 1.0, 1.0))[..., None]
+
+
+def _finite(log_scale: Any, xp: Any) -> Any:
+    return xp.where(log_scale > -xp.inf, log_scale, 0.0)
+
+
+def _sqrt(variance: Any, xp: Any) -> Any:
+    """sqrt with derivative 0 at 0, so that a zero variance does not poison a gradient."""
+    positive = variance > 0
+    return xp.where(positive, xp.sqrt(xp.where(positive, variance, 1.0)), 0.0)
+
+
+def _pad(columns: Any, length: int, xp: Any) -> Any:
+    """NaN for the outputs that are not watched."""
+    missing = length - columns.shape[-1]
+    filler = xp.full((*columns.shape[:-1], max(missing, 0)), xp.nan, dtype=columns.dtype)
+    return columns if missing <= 0 else xp.concatenate([columns, filler], axis=-1)

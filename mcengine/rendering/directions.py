@@ -1,0 +1,111 @@
+"""Distributions over unit vectors (event [3]); densities are per steradian, about the normal (0, 0, 1).
+
+`log_prob` trusts that its argument has length 1.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mcengine import numerics
+from mcengine.distributions import as_parameter
+from mcengine.distributions.protocol import sample_by_transport
+from mcengine.distributions.univariate import concrete
+from mcengine.rendering.rectangle import Rectangle
+
+LOG_PI = float(np.log(np.pi))
+LOG_TWO_PI = float(np.log(2 * np.pi))
+
+
+class UniformHemisphere(eqx.Module):
+    """Every direction above the plane alike: q = 1 / (2 pi) where z > 0. Archimedes: z itself is uniform."""
+
+    @property
+    def num_uniforms(self) -> int:
+        return 2
+
+    def forward(self, v: Float[Array, "2"]):
+        z = numerics.to_unit(v[0])
+        sine = jnp.sqrt((1.0 - z) * (1.0 + z))
+        return _direction(sine, v[1], z), jnp.full_like(z, -LOG_TWO_PI)
+
+    def sample(self, key: PRNGKeyArray):
+        return sample_by_transport(self, key)
+
+    def log_prob(self, x: Float[Array, "3"]) -> Float[Array, ""]:
+        return jnp.where(x[2] > 0.0, -LOG_TWO_PI, -jnp.inf).astype(x.dtype)
+
+
+class CosineHemisphere(eqx.Module):
+    """Lambert's law: q = z / pi where z > 0. Malley: a uniform point of the unit disc, lifted onto the sphere."""
+
+    @property
+    def num_uniforms(self) -> int:
+        return 2
+
+    def forward(self, v: Float[Array, "2"]):
+        # z^2 and 1 - z^2 each from its own tail, so that neither grazing nor vertical directions are rounded away.
+        log_z = 0.5 * numerics.log_lower(v[0])
+        sine = jnp.sqrt(numerics.to_unit(-v[0]))
+        return _direction(sine, v[1], jnp.sqrt(numerics.to_unit(v[0]))), log_z - LOG_PI
+
+    def sample(self, key: PRNGKeyArray):
+        return sample_by_transport(self, key)
+
+    def log_prob(self, x: Float[Array, "3"]) -> Float[Array, ""]:
+        above = x[2] > 0.0
+        return jnp.where(above, jnp.log(jnp.where(above, x[2], 1.0)) - LOG_PI, -jnp.inf)
+
+
+class TowardsLamp(eqx.Module):
+    """From `point` towards a uniform point of the lamp: q = distance^2 / (cosine at the lamp x area), 0 off the lamp.
+
+    Within a few units of float32 rounding of the lamp's edge (some 1e-6 of its area) a sampled direction may count as
+    a miss, in `log_prob` and in the light that arrives alike.
+
+    **Arguments:** `point` [3], in front of the `lamp`.
+
+    **Raises:** `ValueError` where the point lies in the lamp's plane or behind it.
+    """
+
+    point: Float[Array, "3"] = eqx.field(converter=as_parameter)
+    lamp: Rectangle
+
+    def __check_init__(self):
+        if jnp.shape(self.point) != (3,):
+            raise ValueError(f"TowardsLamp: point must have shape (3,), got {jnp.shape(self.point)}.")
+        point, centre = concrete(self.point), concrete(self.lamp.centre)
+        u, v = concrete(self.lamp.half_u), concrete(self.lamp.half_v)
+        if point is None or centre is None or u is None or v is None:
+            return
+        if (point - centre) @ np.cross(u, v) <= 0:
+            raise ValueError(f"TowardsLamp: point {point} sees only the back or the edge of the lamp at {centre}.")
+
+    @property
+    def num_uniforms(self) -> int:
+        return 2
+
+    def forward(self, v: Float[Array, "2"]):
+        # s = 2u - 1 for the uniform u behind v, without leaving the centred form.
+        s, t = 2.0 * numerics.to_unit(v) - 1.0
+        ray = self.lamp.point(s, t) - self.point
+        distance = jnp.sqrt(jnp.sum(ray * ray))
+        direction = ray / distance
+        cosine = -jnp.sum(direction * self.lamp.normal)
+        return direction, self._log_density(distance, cosine)
+
+    def sample(self, key: PRNGKeyArray):
+        return sample_by_transport(self, key)
+
+    def log_prob(self, x: Float[Array, "3"]) -> Float[Array, ""]:
+        hit = self.lamp.hit(self.point, x)
+        return jnp.where(hit.inside, self._log_density(hit.distance, hit.cosine), -jnp.inf)
+
+    def _log_density(self, distance, cosine):
+        return 2.0 * jnp.log(distance) - jnp.log(cosine) - jnp.log(self.lamp.area)
+
+
+def _direction(sine: Float[Array, ""], turn: Float[Array, ""], z: Float[Array, ""]) -> Float[Array, "3"]:
+    angle = 2.0 * np.pi * turn
+    return jnp.stack([sine * jnp.cos(angle), sine * jnp.sin(angle), z])

@@ -1,0 +1,87 @@
+"""A diffuse plane under a square lamp: the light that one of its points reflects, with the closed form."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from mcengine.distributions import Mixture, as_parameter
+from mcengine.problem import Expectation
+from mcengine.rendering.directions import CosineHemisphere, TowardsLamp, UniformHemisphere
+from mcengine.rendering.rectangle import Rectangle
+
+
+class ReflectedRadiance(eqx.Module):
+    """f(direction) = 2 pi L_i(direction) cos(theta) albedo / pi at `point` of a plane with normal (0, 0, 1).
+
+    L_i is `radiance` where the direction meets the bright side of the `lamp`, 0 elsewhere. Its mean over the uniform
+    hemisphere (density 1 / (2 pi), hence the factor) is the reflected radiance.
+    """
+
+    point: Float[Array, "3"] = eqx.field(converter=as_parameter)
+    lamp: Rectangle
+    albedo: Float[Array, ""] = eqx.field(converter=as_parameter)
+    radiance: Float[Array, ""] = eqx.field(converter=as_parameter)
+
+    def __call__(self, direction: Float[Array, "3"]) -> Float[Array, ""]:
+        arriving = jnp.where(self.lamp.hit(self.point, direction).inside, self.radiance, 0.0)
+        return 2.0 * self.albedo * arriving * jnp.maximum(direction[2], 0.0)
+
+
+def plane_light(x=0.0, y=0.0, albedo=0.5, radiance=100.0, lamp_height=1.0, lamp_half_size=0.1) -> Expectation:
+    """Radiance reflected by a diffuse plane z = 0 at (x, y) under a square lamp that faces down.
+
+    L = albedo radiance F, F the form factor of the square [-h, h]^2 at height H seen from the point: `form_factor`.
+    The target is uniform over the hemisphere, so plain Monte Carlo seldom finds the lamp.
+
+    **Raises:** `ValueError` for a negative albedo or radiance, an albedo above 1, or a lamp without height or size.
+    """
+    for name, value in (("lamp_height", lamp_height), ("lamp_half_size", lamp_half_size)):
+        if not isinstance(value, Tracer) and not value > 0:
+            raise ValueError(f"plane_light: {name} must be positive, got {value}.")
+    for name, value, most in (("albedo", albedo, 1.0), ("radiance", radiance, np.inf)):
+        if not isinstance(value, Tracer) and not 0 <= value <= most:
+            raise ValueError(f"plane_light: {name} must lie in [0, {most}], got {value}.")
+    half, zero = as_parameter(lamp_half_size), as_parameter(0.0)
+    lamp = Rectangle(
+        centre=jnp.stack([zero, zero, as_parameter(lamp_height)]),
+        half_u=jnp.stack([half, zero, zero]),
+        half_v=jnp.stack([zero, -half, zero]),
+    )
+    point = jnp.stack([as_parameter(x), as_parameter(y), zero])
+    parameters = (x, y, albedo, radiance, lamp_height, lamp_half_size)
+    traced = any(isinstance(p, Tracer) for p in parameters)  # inside jit or vmap the truth is not computed
+    exact = None if traced else albedo * radiance * form_factor(x, y, lamp_height, lamp_half_size)
+    return Expectation(ReflectedRadiance(point, lamp, albedo, radiance), UniformHemisphere(), exact=exact)
+
+
+def form_factor(x, y, height, half_size) -> float:
+    """The share of the cosine-weighted hemisphere at (x, y, 0) that the square [-h, h]^2 at `height` covers.
+
+    F = G(x2, y2) - G(x1, y2) - G(x2, y1) + G(x1, y1), x1, x2 = (-h - x) / height, (h - x) / height, y alike, and
+    G(X, Y) = [X / sqrt(1 + X^2) atan(Y / sqrt(1 + X^2)) + Y / sqrt(1 + Y^2) atan(X / sqrt(1 + Y^2))] / (2 pi).
+
+    In float64: the four terms nearly cancel for a small lamp. Source: R. Siegel and J. R. Howell, "Thermal Radiation
+    Heat Transfer" (1972), configuration factor of an element parallel to a rectangle, a corner on its normal.
+    """
+
+    def corner(a, b):
+        p, q = np.sqrt(1 + a * a), np.sqrt(1 + b * b)
+        return (a / p * np.arctan(b / p) + b / q * np.arctan(a / q)) / (2 * np.pi)
+
+    x1, x2, y1, y2 = ((s * half_size - c) / height for c in (x, y) for s in (-1.0, 1.0))
+    return float(corner(x2, y2) - corner(x1, y2) - corner(x2, y1) + corner(x1, y1))
+
+
+def towards_lamp(problem: Expectation) -> TowardsLamp:
+    """Directions to uniform points of the lamp of a `plane_light` problem."""
+    scene = problem.integrand
+    if not isinstance(scene, ReflectedRadiance):
+        raise TypeError(f"towards_lamp: the problem must be a plane_light, got an integrand {type(scene).__name__}.")
+    return TowardsLamp(scene.point, scene.lamp)
+
+
+def cosine_and_lamp(problem: Expectation, lamp_share=0.5) -> Mixture:
+    """A mixture of cosine directions and directions to the lamp, the latter with probability `lamp_share`."""
+    return Mixture([CosineHemisphere(), towards_lamp(problem)], [1.0 - lamp_share, lamp_share])

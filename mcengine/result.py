@@ -1,0 +1,186 @@
+"""What `estimate` returns: a value with its error bar, its sample count and a word on how far to trust it."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from mcengine import diagnostics, moments
+from mcengine.diagnostics import Status
+from mcengine.moments import Row
+from mcengine.recipe import Recipe, finish_columns, hits_of_outputs
+
+
+class Estimate(eqx.Module):
+    """An estimated value and how far to trust it.
+
+    Fields are NumPy float64 from a script, JAX arrays under `jit`, `vmap` and `grad`; under `vmap` they have leading
+    axes, and `interval` works on all of them at once.
+
+    - `value`, `std_error`: of the structure of the integrand's value. Without hits the error is NaN, not 0.
+    - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of |w f|, per output (the first 16); scalars for a scalar.
+      `pareto_k` is NaN where the weights are discrete or too few.
+    - `num_samples`, `num_units`, `num_nonfinite`.
+    - `status_codes`: a `Status` code per output; `status`, the gravest; `ok`, whether it is `Status.OK`.
+    - `bias_seen`: what the weighting took away from (or added to) the raw estimate; 0 for raw weights.
+    - `upper_bound`: without hits, the 95 % bound 3 sup(w f)/n (NaN where sup(w f) is unknown).
+    - `row`: the moments behind it all, for `merge`.
+    """
+
+    value: Any
+    std_error: Any
+    ess: Any
+    pareto_k: Any
+    max_weight_share: Any
+    num_hits: Any
+    num_samples: Any
+    num_units: Any
+    num_nonfinite: Any
+    bias_seen: Any
+    upper_bound: Any
+    status_codes: Any
+    seconds: float | None
+    row: Row
+    recipe: Recipe
+
+    @property
+    def status_code(self) -> Any:
+        """The gravest `Status` code over all outputs, an integer (array, under `vmap`)."""
+        leaves = jax.tree.leaves(self.status_codes)
+        batch = np.ndim(self.num_samples)
+        flat = [leaf.reshape(*leaf.shape[:batch], -1) for leaf in leaves]
+        xp = jnp if isinstance(flat[0], jax.Array) else np
+        return xp.max(xp.concatenate(flat, axis=-1), axis=-1)
+
+    @property
+    def status(self) -> Status:
+        """The gravest status, with its `sentence`. Needs a single, concrete result: see `status_code` otherwise."""
+        code = self.status_code
+        if isinstance(code, Tracer) or np.ndim(code):
+            raise ValueError("status: under jit or vmap the status is an integer code per estimate; use status_code.")
+        return Status(int(code))
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks against the interval."""
+        return self.status == Status.OK
+
+    def interval(self, level: float = 0.95) -> tuple[Any, Any]:
+        """Two-sided confidence interval (low, high), NumPy float64, of the structure of `value`.
+
+        Student-t over units; Clopper and Pearson's for plain sampling of a probability; [0, upper bound] where a
+        non-negative integrand had no hits, infinite where nothing bounds it.
+        """
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
+        num_samples, num_units = np.asarray(self.num_samples), np.asarray(self.num_units)
+        hits = hits_of_outputs(self.row, self.recipe)
+
+        def of_leaf(value, std_error, hits):
+            grow = (...,) + (None,) * (np.ndim(value) - np.ndim(num_units))
+            if self.recipe.binomial:
+                low, high = diagnostics.binomial_interval(hits, num_samples[grow], level)
+                rule_of_three = diagnostics.upper_bound_without_hits(num_samples[grow], 1.0, level)
+                return low, np.where(np.asarray(hits) == 0, rule_of_three, high)
+            value = np.asarray(value, np.float64)
+            low, high = diagnostics.student_interval(value, std_error, num_units[grow], level)
+            floor, ceiling = (0.0, 1.0) if self.recipe.bounded_by_one else (-np.inf, np.inf)
+            bound = diagnostics.upper_bound_without_hits(
+                num_samples[grow], np.asarray(self.recipe.largest)[grow], level
+            )
+            bound = np.where(np.isnan(bound), ceiling, np.minimum(bound, ceiling))
+            empty = np.asarray(hits) == 0
+            return np.where(empty, floor, low)[()], np.where(empty, bound, high)[()]
+
+        trees = (self.value, self.std_error, self.recipe.unflatten(hits, np))
+        pairs = [of_leaf(*leaves) for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
+        low, high = zip(*pairs, strict=True)
+        return jax.tree.unflatten(self.recipe.treedef, low), jax.tree.unflatten(self.recipe.treedef, high)
+
+    def merge(self, other: "Estimate") -> "Estimate":
+        """The estimate from both sets of samples, which must be independent (different keys) and of one problem."""
+        if self.recipe.shapes != other.recipe.shapes or self.recipe.self_normalised != other.recipe.self_normalised:
+            raise ValueError("merge: the two estimates are not of the same problem and weighting.")
+        if np.ndim(self.num_samples) or np.ndim(other.num_samples):
+            raise ValueError("merge: needs single estimates, not batches from vmap.")
+        rows = moments.RowTree()
+        for row in (self.row, other.row):
+            rows.append(jax.tree.map(lambda leaf: np.asarray(leaf)[None], row))
+        seconds = None if self.seconds is None or other.seconds is None else self.seconds + other.seconds
+        return finish(rows.merged(), self.recipe, np, seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python numbers and lists, ready for JSON (NaN becomes None)."""
+        low, high = self.interval()
+        fields = {
+            "value": self.value, "std_error": self.std_error, "low": low, "high": high, "ess": self.ess,
+            "pareto_k": self.pareto_k, "max_weight_share": self.max_weight_share, "num_hits": self.num_hits,
+            "num_samples": self.num_samples, "num_units": self.num_units, "num_nonfinite": self.num_nonfinite,
+            "bias_seen": self.bias_seen, "upper_bound": self.upper_bound,
+        }  # fmt: skip
+        plain = {name: jax.tree.map(_plain, value) for name, value in fields.items()}
+        return {**plain, "status": str(self.status), "sentence": self.status.sentence, "seconds": self.seconds}
+
+    def __str__(self) -> str:
+        if np.ndim(self.status_code):
+            return f"Estimate of {np.shape(self.status_code)} replicates; see .value, .std_error, .status_code."
+        leaves = jax.tree.leaves(self.value)
+        if len(leaves) == 1 and np.ndim(leaves[0]) == 0:
+            low, high = (float(jax.tree.leaves(side)[0]) for side in self.interval())
+            error = float(jax.tree.leaves(self.std_error)[0])
+            spread = "" if math.isnan(error) else f" +- {error:.2g}"
+            head = f"{float(leaves[0]):.8g}{spread}   95 % interval [{low:.6g}, {high:.6g}]"
+            ess, k, share, hits = (_scalar(x) for x in (self.ess, self.pareto_k, self.max_weight_share, self.num_hits))
+            k_text = "none" if math.isnan(k) else f"{k:.2f}"
+            detail = f"hits {hits:,.0f}   ESS {ess:,.0f}   k-hat {k_text}   largest share {share:.2g}"
+        else:
+            head = f"values of shapes {[np.shape(leaf) for leaf in leaves]}"
+            detail = f"smallest ESS {np.nanmin(jax.tree.leaves(self.ess)[0]):,.0f}"
+        seconds = "" if self.seconds is None else f"   {self.seconds:.2f} s"
+        bad = f"   non-finite {int(self.num_nonfinite):,}" if int(self.num_nonfinite) else ""
+        return f"{head}\n{int(self.num_samples):,} samples{seconds}   {detail}{bad}\nstatus: {self.status.sentence}"
+
+
+def _plain(leaf: Any) -> Any:
+    array = np.asarray(leaf, np.float64)
+    if array.ndim:
+        return [_plain(entry) for entry in array]
+    return float(array) if np.isfinite(array) else None
+
+
+def _scalar(tree: Any) -> float:
+    return float(np.asarray(jax.tree.leaves(tree)[0]).reshape(-1)[0])
+
+
+def finish(row: Row, recipe: Recipe, xp: Any, seconds: float | None = None) -> Estimate:
+    """The estimate that a merged row stands for."""
+    columns = finish_columns(row, recipe, xp)
+
+    def of_outputs(column):
+        return recipe.unflatten(column, xp)
+
+    def of_watched(column):
+        watched = column[..., : recipe.num_watched]
+        return of_outputs(watched) if recipe.num_outputs == recipe.num_watched else watched
+
+    return Estimate(
+        value=of_outputs(columns.value),
+        std_error=of_outputs(columns.std_error),
+        ess=of_watched(columns.ess),
+        pareto_k=of_watched(columns.k),
+        max_weight_share=of_watched(columns.share),
+        num_hits=of_watched(columns.hits),
+        num_samples=row.stats.num_samples,
+        num_units=row.moments.count,
+        num_nonfinite=row.stats.num_nonfinite,
+        bias_seen=of_outputs(columns.bias),
+        upper_bound=columns.upper_bound,
+        status_codes=of_outputs(columns.codes),
+        seconds=seconds,
+        row=row,
+        recipe=recipe,
+    )

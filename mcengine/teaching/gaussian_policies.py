@@ -1,0 +1,69 @@
+"""Two Gaussian policies: what one learns about the new one from the old one's actions, and how far apart they are."""
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mcengine.distributions import Distribution, Normal
+from mcengine.problem import Expectation
+
+
+def action(x: Float[Array, ""]) -> Float[Array, ""]:
+    """The action itself: its mean is the policy's."""
+    return x
+
+
+class SelfInformation(eqx.Module):
+    """-log p(x) in nats: how surprising the action x is. Its mean under p is the entropy."""
+
+    policy: Distribution
+
+    def __call__(self, x: Float[Array, ""]) -> Float[Array, ""]:
+        return -self.policy.log_prob(x)
+
+
+class LogDensityDifference(eqx.Module):
+    """log p(x) - log q(x), the evidence of one action for p against q. Its mean under p is KL(p || q)."""
+
+    new: Distribution
+    old: Distribution
+
+    def __call__(self, x: Float[Array, ""]) -> Float[Array, ""]:
+        return self.new.log_prob(x) - self.old.log_prob(x)
+
+
+def policy_mean(loc=5.0, scale=1.0) -> Expectation:
+    """Mean action of the new policy N(loc, scale^2)."""
+    return Expectation(action, _policy("policy_mean", loc, scale), exact=loc)
+
+
+def policy_kl(loc=5.0, scale=1.0, old_loc=2.0, old_scale=1.0) -> Expectation:
+    """KL(N(loc, scale^2) || N(old_loc, old_scale^2)) = E_p[log p - log q]; 4.5 for N(5, 1) against N(2, 1).
+
+    Exactly log(s_q/s_p) + (s_p^2 + (m_p - m_q)^2) / (2 s_q^2) - 1/2.
+    """
+    new, old = _policy("policy_kl", loc, scale), _policy("policy_kl", old_loc, old_scale)
+    exact = math.log(old_scale / scale) + (scale**2 + (loc - old_loc) ** 2) / (2 * old_scale**2) - 0.5
+    return Expectation(LogDensityDifference(new, old), new, exact=exact)
+
+
+def policy_entropy(loc=5.0, scale=1.0) -> Expectation:
+    """Entropy of N(loc, scale^2) in nats, the mean self-information; exactly log(scale sqrt(2 pi e))."""
+    policy = _policy("policy_entropy", loc, scale)
+    return Expectation(SelfInformation(policy), policy, exact=math.log(scale) + 0.5 * math.log(2 * math.pi * math.e))
+
+
+def _policy(name: str, loc, scale) -> Normal:
+    if not (scale > 0 and math.isfinite(scale)):
+        raise ValueError(f"{name}: a policy's scale must be positive and finite, got {scale}.")
+    return Normal(loc, scale)
+
+
+def halfway(problem: Expectation, old_loc=2.0) -> Normal:
+    """The policy with the new one's scale and a mean halfway between the old one's and the new one's."""
+    target = problem.target
+    if not isinstance(target, Normal):
+        raise TypeError(f"halfway: the target must be a Normal, not a {type(target).__name__}.")
+    return Normal(0.5 * (target.loc + jnp.asarray(old_loc, target.loc.dtype)), target.scale)

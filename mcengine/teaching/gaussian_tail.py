@@ -1,0 +1,76 @@
+"""The tail of a normal law, the smallest rare event there is, and the proposals that every textbook tries on it."""
+
+import math
+
+from jaxtyping import Array, Float
+
+from mcengine import proposals
+from mcengine.distributions import Distribution, Normal
+from mcengine.problem import Probability
+
+
+def identity(x: Float[Array, ""]) -> Float[Array, ""]:
+    """x itself, as a score or an integrand."""
+    return x
+
+
+def gaussian_tail(threshold=5.0, loc=0.0, scale=1.0) -> Probability:
+    """P(X >= threshold), X ~ N(loc, scale^2); exactly erfc(z / sqrt 2)/2 with z = (threshold - loc)/scale."""
+    if not scale > 0:
+        raise ValueError(f"gaussian_tail: scale must be positive, got {scale}.")
+    z = (threshold - loc) / scale
+    return Probability(identity, Normal(loc, scale), threshold, exact=0.5 * math.erfc(z / math.sqrt(2)))
+
+
+def shifted(problem: Probability, loc=None) -> Normal:
+    """The target moved to `loc`, by default onto the threshold: half of the samples hit."""
+    return Normal(problem.threshold if loc is None else loc, _normal(problem).scale)
+
+
+def wider(problem: Probability, scale=None) -> Normal:
+    """The target with a larger scale, by default the distance to the threshold.
+
+    That is the best one far out: the second moment beyond z goes like s exp(-z^2 + z^2/(2 s^2)), least at s = z. It
+    wins less than a shift, since it looks on both sides.
+    """
+    target = _normal(problem)
+    distance = abs(float(problem.threshold) - float(target.loc))
+    return Normal(target.loc, max(distance, float(target.scale)) if scale is None else scale)
+
+
+def tilted(problem: Probability, tilt=None) -> Distribution:
+    """The target tilted exponentially, p(x) exp(tilt x) normalised, by default with `best_tilt`."""
+    return proposals.tilted(problem.target, best_tilt(problem) if tilt is None else tilt)
+
+
+def defensive(problem: Probability, share=0.1) -> proposals.Defensive:
+    """The shifted target with a `share` of the target itself: weights are at most 1/share."""
+    return proposals.Defensive(problem.target, shifted(problem), share)
+
+
+def best_tilt(problem: Probability) -> float:
+    """The tilt t of exp(t x) p(x) with the least second moment.
+
+    With z the threshold in scales, E_q[(w f)^2] = exp(t^2) P(Z >= z + t); its derivative vanishes where 2 t is the
+    hazard of the normal law at z + t, found by fixed-point iteration.
+    """
+    target = _normal(problem)
+    scale = float(target.scale)
+    z = (float(problem.threshold) - float(target.loc)) / scale
+    t = max(z, 0.5)
+    for _ in range(60):
+        t = 0.5 * _hazard(z + t)
+    return t / scale
+
+
+def _normal(problem: Probability) -> Normal:
+    if not isinstance(problem.target, Normal):
+        raise TypeError(f"This proposal is for a Normal target, not for {type(problem.target).__name__}.")
+    return problem.target
+
+
+def _hazard(x) -> float:
+    """phi(x) / P(Z >= x); beyond 25 by its asymptotic series, where erfc underflows."""
+    if x > 25:
+        return x + 1 / x - 2 / x**3
+    return math.exp(-0.5 * x * x) / (math.sqrt(2 * math.pi) * 0.5 * math.erfc(x / math.sqrt(2)))

@@ -1,0 +1,132 @@
+"""Every file of conf/ builds what it names, and a misspelt name is answered with the names near it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+import mcengine as mc
+from experiments import config, study
+from experiments.measure import Ladder
+
+PROBLEMS = config.group_options("problem")
+OWN = {problem: [p for p in config.group_options("proposal") if p.startswith(f"{problem}/")] for problem in PROBLEMS}
+# Problems that differ in the integrand alone share proposals.
+SHARED = {"gaussian_policy_entropy": "gaussian_policy", "gaussian_policy_kl": "gaussian_policy"}
+PAIRS = [(problem, p) for problem in PROBLEMS for p in ["plain", *(OWN[problem] or OWN.get(SHARED.get(problem), []))]]
+USUAL = {
+    "defensive": ["proposal=defensive", "proposal@proposal.base=gaussian_tail/shifted"],
+}
+
+
+@pytest.mark.parametrize(("problem", "proposal"), PAIRS)
+def test_every_problem_builds_with_each_of_its_proposals_and_weighs_a_sample(problem, proposal):
+    built, q = config.build_problem(config.compose([f"problem={problem}", f"proposal={proposal}"]))
+    q = built.plain if q is None else mc.as_distribution(q)
+
+    # One compilation: operation by operation, mixtures take ten times as long.
+    @jax.jit
+    def weigh(key):
+        x = q.sample(key)
+        return mc.weights.log_ratio(built.target.log_prob(x), q.log_prob(x)), built.integrand(x)
+
+    log_w, value = weigh(jax.random.key(0))
+    assert not np.any(np.isnan(log_w))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(value))
+
+
+def test_every_file_of_every_group_is_used_by_some_test():
+    own = {proposal for proposals in OWN.values() for proposal in proposals}
+    assert own | {"plain", *USUAL} == set(config.group_options("proposal"))
+    assert set(config.groups()) == {"problem", "proposal", "points", "weighting", "budget"}
+
+
+def test_a_defensive_proposal_takes_any_other():
+    problem, proposal = config.build_problem(config.compose(USUAL["defensive"]))
+    assert float(proposal.defensive_share) == pytest.approx(0.1)
+    # Far from the event only the target's own share is left.
+    log_w = float(problem.target.log_prob(jnp.asarray(-3.0)) - proposal.log_prob(jnp.asarray(-3.0)))
+    assert log_w == pytest.approx(np.log(10.0), abs=1e-4)
+
+
+@pytest.mark.parametrize("group", ["points", "weighting", "budget"])
+def test_every_option_of_the_smaller_groups_builds(group):
+    kinds = {"points": mc.points.Points, "weighting": mc.weighting.Weighting, "budget": Ladder}
+    for option in config.group_options(group):
+        assert isinstance(config.build(config.compose([f"{group}={option}"])[group]), kinds[group])
+
+
+@pytest.mark.parametrize("experiment", config.group_options("experiment"))
+def test_every_experiment_names_different_jobs_with_three_methods_for_each_problem(experiment):
+    methods = {}
+    for job in [job for task in study.sweeps(experiment) for job in task]:
+        cfg = config.compose(job)
+        case = (cfg.hydra.runtime.choices["problem"], str(cfg.problem))
+        methods.setdefault(case, []).append((cfg.hydra.runtime.choices["proposal"], str(cfg.weighting)))
+    for used in methods.values():
+        assert len(set(used)) == len(used) >= 3
+        assert any(proposal == "plain" for proposal, _ in used)
+    fields = {cfg.problem._target_.split(".")[1] for cfg in (config.compose([f"problem={p}"]) for p, _ in methods)}
+    assert fields >= {"integrals", "finance", "rendering", "rl"}
+    assert len({problem for problem, _ in methods}) >= 6
+
+
+def test_lists_of_numbers_become_arrays_and_other_lists_stay():
+    made = config.build(OmegaConf.create({"_target_": "builtins.dict", "a": [[1, 2.5], [3, 4]], "b": ["x"], "c": 1.0}))
+    np.testing.assert_array_equal(made["a"], [[1, 2.5], [3, 4]])
+    assert isinstance(made["a"], np.ndarray)
+    assert made["b"] == ["x"]
+    assert made["c"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("override", "near"),
+    [
+        ("problem=gausian_tail", "gaussian_tail"),
+        ("proposal=gaussian_tail/shfted", "gaussian_tail/shifted"),
+        ("weighting=self_normalized", "self_normalised"),
+        ("problem.treshold=3", "problem.threshold"),
+        ("problm=gaussian_tail", "problem"),
+        ("budget.max_sample=3", "budget.max_samples"),
+        ("sed=3", "seed"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_near_one(override, near):
+    with pytest.raises(HydraException) as caught:
+        config.compose([override])
+    said = config.explain(caught.value, [override])
+    assert "Did you mean" in said
+    assert near in said
+    assert override.partition("=")[0].rpartition(".")[2] in said
+
+
+def test_a_name_with_nothing_near_is_answered_with_what_there_is():
+    with pytest.raises(HydraException) as caught:
+        config.compose(["points=zzzz"])
+    assert "points has: iid" in config.explain(caught.value, ["points=zzzz"])
+
+
+def test_an_unknown_experiment_is_answered_with_the_near_one():
+    with pytest.raises(ValueError, match="Did you mean overview"):
+        study.sweeps("overvew")
+
+
+def test_a_bad_number_keeps_the_constructors_words():
+    with pytest.raises(ValueError, match="scale must be positive, got -1"):
+        config.build(config.compose(["problem.scale=-1"]).problem)
+
+
+def test_an_unknown_target_is_answered_with_the_near_one():
+    with pytest.raises(ValueError, match=r"mcengine has no 'Nrmal'.*Normal"):
+        config.build({"_target_": "mcengine.Nrmal"})
+
+
+def test_sweeps_multiply_commas_and_keep_jobs_of_one_structure_together():
+    tasks = study.sweeps("overview", ["seed=1,2"])
+    falls = next(task for task in tasks if "proposal=index_fall/inflated" in task[0])
+    assert {override for job in falls for override in job if override.startswith("problem.fall")} == {
+        f"problem.fall={fall}" for fall in (0.1, 0.2, 0.3, 0.5)
+    }
+    assert study.expand(["a=1,2", "b=3"]) == [["a=1", "b=3"], ["a=2", "b=3"]]

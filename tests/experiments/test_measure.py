@@ -1,0 +1,151 @@
+"""What is measured of an estimator is what many calls of `mc.estimate` would show."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mcengine as mc
+from experiments import replicates as module
+from experiments.measure import Ladder, measure, output_labels, summarise
+from experiments.replicates import Replicates
+
+
+def square(x):
+    return x * x
+
+
+SQUARE = mc.Expectation(square, mc.Normal(1.0, 1.0), exact=2.0)
+WIDE = mc.Normal(1.0, 2.0)
+IID, RAW = mc.points.IID(), mc.weighting.Raw()
+KEY = jax.random.key(7)
+
+
+def test_the_ladder_is_the_issues():
+    steps = Ladder().steps()
+    assert [n for n, _ in steps] == [2**8, 2**10, 2**12, 2**14, 2**16, 2**18, 2**20]
+    assert [r for _, r in steps] == [400, 400, 400, 256, 64, 16, 16]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [({"max_samples": 0}, "max_samples"), ({"factor": 1}, "factor"), ({"min_samples": 10, "max_samples": 5}, "below"),
+     ({"replicates": 1}, "2 replicates")],
+)  # fmt: skip
+def test_a_bad_ladder_is_refused_in_words(changes, word):
+    with pytest.raises(ValueError, match=word):
+        Ladder(**changes)
+
+
+@pytest.mark.parametrize(
+    "weighting", [RAW, mc.weighting.SelfNormalised(), mc.weighting.Truncated(), mc.weighting.Clipped(0.0, 1.5)]
+)
+@pytest.mark.parametrize("num_samples", [256, 2**16])
+def test_a_replicate_is_an_estimate(weighting, num_samples):
+    found = Replicates(SQUARE, WIDE, IID, weighting)
+    many, seconds = found.estimate(KEY, num_samples, 3)
+    execution = mc.Execution(block_size=found.block_size)
+    budget = mc.Samples(num_samples)
+    for r in range(3):
+        one = mc.estimate(
+            jax.random.fold_in(KEY, r), SQUARE, WIDE, budget=budget, weighting=weighting, execution=execution
+        )
+        for name in ("value", "std_error", "ess", "pareto_k", "max_weight_share", "num_hits", "num_samples"):
+            np.testing.assert_allclose(getattr(many, name)[r], getattr(one, name), rtol=1e-5, err_msg=name)
+        assert many.status_code[r] == one.status_code
+        np.testing.assert_allclose([side[r] for side in many.interval()], one.interval(), rtol=1e-5)
+    assert seconds > 0
+
+
+def test_smoothed_weights_are_smoothed_over_as_many_samples_as_an_estimate_does():
+    many, _ = Replicates(SQUARE, WIDE, IID, mc.weighting.ParetoSmoothed()).estimate(KEY, 4096, 2)
+    one = mc.estimate(
+        jax.random.fold_in(KEY, 1), SQUARE, WIDE, budget=mc.Samples(4096), weighting=mc.weighting.ParetoSmoothed(),
+        execution=mc.Execution(block_size=2**18),
+    )  # fmt: skip
+    assert many.value[1] == pytest.approx(one.value, rel=1e-5)
+
+
+def test_one_kernel_serves_every_count_and_every_number():
+    # A function of its own, so that nothing of this structure was compiled before.
+    problem = mc.Expectation(lambda x: jnp.cos(x), mc.Normal(0.0, 1.0))
+    before = module._kernel._cache_size()
+    for scale in (1.5, 2.5):
+        found = Replicates(problem, mc.Normal(0.0, scale), IID, RAW)
+        for num_samples in (256, 1000, 2**15):
+            found.estimate(KEY, num_samples, 20)
+    assert module._kernel._cache_size() == before + 1
+
+
+def test_more_samples_than_a_kernel_holds_are_drawn_one_estimate_at_a_time(monkeypatch):
+    monkeypatch.setattr(module, "MOST_SAMPLES", 1000)
+    many, seconds = Replicates(SQUARE, WIDE, IID, RAW).estimate(KEY, 2048, 4)
+    one = mc.estimate(jax.random.fold_in(KEY, 3), SQUARE, WIDE, budget=mc.Samples(2048))
+    assert many.value[3] == pytest.approx(one.value, rel=1e-5)
+    assert seconds > 0
+
+
+def test_rows_say_what_is_known_of_the_estimator():
+    # Plain sampling of X^2, X ~ N(1, 1): variance per sample E X^4 - 4 = 10 - 4.
+    rows = measure(KEY, SQUARE, None, IID, RAW, Ladder(min_samples=256, max_samples=4096, factor=4))
+    assert [row["num_samples"] for row in rows] == [256, 1024, 4096]
+    for row in rows:
+        n, replicates = row["num_samples"], row["replicates"]
+        assert replicates == 400
+        assert row["exact"] == 2.0
+        assert abs(row["mean"] - 2.0) < 4 * np.sqrt(6.0 / n / replicates)
+        assert abs(row["variance"] - 6.0 / n) < 4 * row["variance_se"]
+        assert row["variance_se"] == pytest.approx(row["variance"] * np.sqrt(2 / 399), rel=0.4)
+        assert row["mse"] == pytest.approx(row["variance"], rel=0.05)
+        assert row["covered"] >= 364
+        assert row["mean_std_error"] == pytest.approx(np.sqrt(6.0 / n), rel=0.1)
+        assert row["status"] == "ok"
+
+
+def test_replicates_are_independent_between_counts_and_keys_and_repeat():
+    ladder = Ladder(min_samples=256, max_samples=1024, replicates=16)
+    first, again = (measure(KEY, SQUARE, WIDE, IID, RAW, ladder) for _ in range(2))
+    other = measure(jax.random.key(8), SQUARE, WIDE, IID, RAW, ladder)
+    assert [row["mean"] for row in first] == [row["mean"] for row in again]
+    assert len({row["mean"] for row in first + other}) == 4
+    # A longer ladder repeats the counts that it shares with a shorter one.
+    short = measure(KEY, SQUARE, WIDE, IID, RAW, Ladder(min_samples=256, max_samples=256, replicates=16))
+    assert short[0]["mean"] == first[0]["mean"]
+
+
+def test_every_output_has_its_row():
+    def both(x):
+        return {"mean": x, "powers": jnp.stack([x * x, x * x * x])}
+
+    problem = mc.Expectation(both, mc.Normal(1.0, 1.0), exact={"mean": 1.0, "powers": np.array([2.0, 4.0])})
+    rows = measure(KEY, problem, None, IID, RAW, Ladder(min_samples=1024, max_samples=1024))
+    assert [row["output"] for row in rows] == ["mean", "powers[0]", "powers[1]"]
+    assert [row["exact"] for row in rows] == [1.0, 2.0, 4.0]
+    assert all(row["covered"] >= 364 for row in rows)
+
+
+def test_labels_of_a_scalar_are_empty():
+    assert output_labels(np.zeros(5)) == [""]
+
+
+def test_no_hits_and_non_finite_values_are_reported():
+    never = mc.Probability(lambda x: x, mc.Normal(), 30.0, exact=4.9e-198)
+    row = measure(KEY, never, None, IID, RAW, Ladder(min_samples=256, max_samples=256))[0]
+    assert (row["mean"], row["variance"], row["status"], row["ok_share"]) == (0.0, 0.0, "no_hits", 0.0)
+    # [0, 3/n] covers.
+    assert row["covered"] == 400
+    broken = mc.Expectation(lambda x: jnp.where(x > 0, jnp.nan, x), mc.Normal())
+    row = measure(KEY, broken, None, IID, RAW, Ladder(min_samples=256, max_samples=256))[0]
+    assert row["status"] == "non_finite"
+    assert row["num_nonfinite"] > 400 * 64
+    assert row["covered"] is None
+
+
+def test_a_proposal_that_does_not_fit_is_refused_in_words():
+    with pytest.raises(ValueError, match="shape"):
+        Replicates(SQUARE, mc.Normal(jnp.zeros(2), 1.0), IID, RAW)
+
+
+def test_summaries_take_estimates_of_any_source():
+    many, _ = Replicates(SQUARE, WIDE, IID, RAW).estimate(KEY, 256, 8)
+    assert [row["replicates"] for row in summarise(many, None)] == [8]

@@ -1,0 +1,86 @@
+"""Each mistake gets an error that names it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mcengine as mc
+
+KEY = jax.random.key(0)
+STANDARD = mc.Normal(0.0, 1.0)
+SQUARE = mc.Expectation(lambda x: x**2, STANDARD)
+BUDGET = mc.Samples(100)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: mc.Samples(0), ValueError, "must be positive, got 0"),
+        (lambda: mc.Samples(-5), ValueError, "must be positive, got -5"),
+        (lambda: mc.Samples(1.5), TypeError, "whole number, got 1.5"),
+        (lambda: mc.Samples("many"), TypeError, "whole number, got 'many'"),
+        (lambda: mc.Seconds(0.0), ValueError, "must be positive and finite, got 0.0"),
+        (lambda: mc.Seconds(float("nan")), ValueError, "must be positive and finite, got nan"),
+        (lambda: mc.Integral(lambda x: x, 1.0, 0.0), ValueError, r"(?s)lower.*1.*0"),
+        (lambda: mc.Integral(lambda x: x, [0.0, 1.0], [1.0, 1.0]), ValueError, "upper"),
+        (lambda: mc.Integral(lambda x: x, float("nan"), 1.0), ValueError, "nan"),
+        (lambda: mc.Normal(0.0, -1.0), ValueError, "scale must be positive"),
+        (lambda: mc.Mixture([STANDARD, STANDARD], [0.5, 0.6]), ValueError, "sum to 1"),
+        (lambda: mc.weighting.Truncated(0.0), ValueError, "low < high"),
+        (lambda: mc.weighting.Clipped(2.0, 1.0), ValueError, "low=2.0, high=1.0"),
+        (lambda: mc.points.IID(words=3), ValueError, "words must be 1 or 2, got 3"),
+        (lambda: mc.Execution(block_size=1_000), ValueError, "power of two, got 1000"),
+        (lambda: mc.Execution(blocks_per_call=0), ValueError, "at least 1, got 0"),
+        (lambda: mc.estimate(0, SQUARE, budget=BUDGET), TypeError, "jax.random.key"),
+        (lambda: mc.estimate(jax.random.split(KEY), SQUARE, budget=BUDGET), TypeError, "one key"),
+        (lambda: mc.estimate(KEY, SQUARE, budget=1_000), TypeError, r"mc.Samples\(n\) or mc.Seconds"),
+        (lambda: mc.estimate(KEY, SQUARE, mc.Normal([0.0, 0.0], 1.0), budget=BUDGET), ValueError, r"\(2,\).*\(\)"),
+        (lambda: mc.estimate(KEY, SQUARE, "normal", budget=BUDGET), TypeError, "log_prob"),
+        (lambda: mc.estimate(KEY, SQUARE, mc.Uniform(-1.0, 1.0), budget=BUDGET), ValueError, "no density at x"),
+        (lambda: mc.estimate(KEY, SQUARE, budget=BUDGET, weighting="raw"), TypeError, "weighting"),
+        (lambda: mc.estimate(KEY, SQUARE, budget=BUDGET, points=mc.points.IID), TypeError, "points"),
+        (
+            lambda: mc.estimate(KEY, SQUARE, budget=mc.Seconds(0.1), weighting=mc.weighting.Truncated()),
+            ValueError,
+            "limit",
+        ),
+        (lambda: mc.estimate(KEY, mc.Expectation(lambda x: 1j * x, STANDARD), budget=BUDGET), ValueError, "complex"),
+        (
+            lambda: mc.estimate(KEY, mc.Expectation(lambda x: (), STANDARD), budget=BUDGET),
+            ValueError,
+            "returns nothing",
+        ),
+        (lambda: mc.estimate(KEY, SQUARE, budget=BUDGET).interval(1.5), ValueError, "level must lie"),
+        (lambda: mc.estimate_from([0.0, 0.0], [1.0]), ValueError, "lengths differ"),
+        (lambda: mc.estimate_from([], []), ValueError, "no samples"),
+        (lambda: mc.estimate_from(np.zeros((2, 2)), np.zeros(2)), ValueError, "one axis"),
+        (lambda: mc.replicate(KEY, SQUARE, budget=BUDGET), TypeError, "array of keys"),
+    ],
+)
+def test_mistakes_are_named(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_a_narrower_proposal_is_right_where_the_integrand_is_zero_outside():
+    tail = mc.Probability(lambda x: x, STANDARD, 3.0)
+    truncated = mc.Truncated(STANDARD, 3.0, jnp.inf)
+    result = mc.estimate(KEY, tail, truncated, budget=BUDGET)
+    assert result.value == pytest.approx(1.3499e-3, rel=1e-3)
+
+
+def test_unhashable_statics_are_refused():
+    import equinox as eqx
+
+    class Holder(eqx.Module):
+        names: list
+
+        def __call__(self, x):
+            return x
+
+    class Odd:
+        __hash__ = None
+
+    with pytest.raises(TypeError, match="neither a number, an array nor hashable"):
+        mc.estimate(KEY, mc.Expectation(Holder([Odd()]), STANDARD), budget=BUDGET)

@@ -1,0 +1,99 @@
+"""Rules that hold the house together: imports point down, weights are made in one place, the core stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "mcengine"
+FLOORS = {
+    "numerics": 0, "pareto": 0, "weights": 0, "moments": 0, "points": 0,
+    "distributions": 1, "problem": 1, "proposals": 1, "weighting": 1, "budgets": 1, "diagnostics": 1, "recipe": 1,
+    "result": 1, "checks": 1, "execution": 2, "engine": 2,
+    "integrals": 4, "finance": 4, "rendering": 4, "rl": 4, "teaching": 4,
+}  # fmt: skip
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{a.name}" if node.module == "mcengine" else node.module for a in node.names]
+        parts |= {name.split(".")[1] for name in names if name.startswith("mcengine.")}
+    return parts
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    part = part_of(path)
+    if part == "__init__":
+        return
+    for other in imported_parts(path) - {part}:
+        if FLOORS[part] == 4:
+            assert FLOORS.get(other, 2) < 4, f"{part} imports {other}: the fields never import each other"
+        else:
+            assert other in FLOORS, f"{part} imports the public name {other} from mcengine, which points up"
+            assert FLOORS[other] <= FLOORS[part], f"{part} (floor {FLOORS[part]}) imports {other} ({FLOORS[other]})"
+
+
+def is_exponential_of_a_difference_of_log_densities(node: ast.AST) -> bool:
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "exp"):
+        return False
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Sub):
+            sides = [ast.unparse(side) for side in (inner.left, inner.right)]
+            return all("log_p" in side or "log_q" in side for side in sides)
+    return False
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_weights_are_made_in_one_place(path):
+    if part_of(path) == "weights":
+        return
+    bad = [
+        n.lineno for n in ast.walk(ast.parse(path.read_text())) if is_exponential_of_a_difference_of_log_densities(n)
+    ]
+    assert not bad, f"exp(log p - log q) outside mcengine/weights.py, lines {bad}"
+
+
+def test_the_walker_sees_a_second_place():
+    tree = ast.parse("w = jnp.exp(target.log_prob(x) - proposal.log_prob(x))")
+    assert any(map(is_exponential_of_a_difference_of_log_densities, ast.walk(tree)))
+
+
+def test_the_core_imports_nothing_heavy():
+    code = "import sys, mcengine; print(*sorted(m for m in sys.modules if m in %r))"
+    heavy = (
+        "pandas",
+        "matplotlib",
+        "hydra",
+        "omegaconf",
+        "numpyro",
+        "distrax",
+        "flowjax",
+        "scipy.stats",
+        "arch",
+        "rich",
+    )
+    out = subprocess.run([sys.executable, "-c", code % (heavy,)], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert out.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_every_public_thing_has_a_docstring(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "the module has none"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{node.name} has none"

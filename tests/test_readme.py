@@ -1,0 +1,42 @@
+"""Every code block of the README runs, and prints what the README says it prints."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+OUTPUT = re.search(r"It prints.*?```text\n(.*?)```", README, re.DOTALL)
+EXAMPLES = sorted((ROOT / "experiments" / "examples").glob("*.py"))
+
+
+def run(code: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def without_timing(text: str) -> str:
+    return re.sub(r"[\d.]+ s ", "", text).strip()
+
+
+def test_the_example_prints_what_the_readme_shows():
+    assert OUTPUT is not None
+    assert without_timing(run(BLOCKS[0])) == without_timing(OUTPUT.group(1))
+
+
+@pytest.mark.parametrize("index", range(1, len(BLOCKS)))
+def test_the_other_blocks_run(index):
+    # Blocks follow one another, as a reader would type them.
+    assert run("\n".join(BLOCKS[: index + 1]))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_the_examples_run_without_hydra(path):
+    code = f"import runpy, sys; runpy.run_path({str(path)!r}, run_name='__main__'); assert 'hydra' not in sys.modules"
+    assert len(run(code)) > 100
