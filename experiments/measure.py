@@ -6,12 +6,14 @@ Pure: (problem, proposal, points, weighting, key, ladder) in, plain numbers out.
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from experiments.replicates import Replicates
+import mcengine as mc
 from mcengine.diagnostics import Status
 
 
@@ -61,17 +63,22 @@ def measure(
 ) -> list[dict[str, Any]]:
     """One row per sample count and output: see `summarise`. `on_step(N)` is told of each count when it is done.
 
-    Replicate r of count N uses `fold_in(fold_in(key, N), r)`, however many there are.
+    Replicate r of count N uses `fold_in(fold_in(key, N), r)`, however many there are. `seconds` is what one estimate
+    costs: N samples at the pace of the ladder's largest count, where nothing is spent on half-filled blocks.
     """
-    rows = []
-    replicated = Replicates(problem, proposal, points, weighting)
-    compile_seconds = replicated.compile(key)
+    replicate = partial(mc.replicate, problem=problem, proposal=proposal, points=points, weighting=weighting)
+    compile_seconds = replicate(_keys(key, 1), budget=mc.Samples(ladder.min_samples)).seconds
+    rows, pace = [], float("nan")
     for num_samples, replicates in ladder.steps():
-        estimates, seconds = replicated.estimate(jax.random.fold_in(key, num_samples), num_samples, replicates)
-        took = {"seconds": seconds, "compile_seconds": compile_seconds}
-        rows.extend(row | took for row in summarise(estimates, getattr(problem, "exact", None)))
+        estimates = replicate(_keys(jax.random.fold_in(key, num_samples), replicates), budget=mc.Samples(num_samples))
+        pace = (estimates.seconds or 0.0) / (replicates * num_samples)
+        rows.extend(summarise(estimates, getattr(problem, "exact", None)))
         on_step(num_samples)
-    return rows
+    return [row | {"seconds": pace * row["num_samples"], "compile_seconds": compile_seconds} for row in rows]
+
+
+def _keys(key, number: int):
+    return jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(number))
 
 
 def summarise(estimates: Any, exact: Any) -> Iterator[dict[str, Any]]:

@@ -31,8 +31,7 @@ def _engine_version() -> str:
 @functools.cache
 def _code_digest() -> str:
     digest = hashlib.sha256()
-    measuring = [ROOT / "experiments" / f"{name}.py" for name in ("measure", "replicates")]
-    for path in [*sorted((ROOT / "mcengine").rglob("*.py")), *measuring]:
+    for path in [*sorted((ROOT / "mcengine").rglob("*.py")), ROOT / "experiments" / "measure.py"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -21,12 +21,12 @@ from mcengine.execution.blocks import (
     Work,
     plan_of,
     row_of_arrays,
-    run_replicates,
     run_samples,
     run_seconds,
     run_traced,
 )
 from mcengine.execution.caching import Static, closes_over_trace, is_traced, join, split
+from mcengine.execution.replicates import replicates_plan, run_replicates
 from mcengine.execution.settings import Execution
 from mcengine.points import IID, Points
 from mcengine.recipe import Recipe
@@ -101,12 +101,15 @@ def replicate(
     weighting: Weighting = Raw(),
     execution: Execution = Execution(),
 ) -> Estimate:
-    """Independent estimates of one problem, one per key, in one compiled and vmapped run: for measuring an estimator.
+    """Independent estimates of one problem, one per key, vmapped: for measuring an estimator.
 
-    The same numbers as `vmap(estimate)` over the keys, faster to compile and finished in float64: an `Estimate` whose
-    fields have a leading axis [keys]. `seconds` is that of all of them, compilation included.
+    Like `vmap(estimate)` over the keys, finished in float64, and compiled once for all sample counts up to 2^22 (blocks
+    are smaller, so the samples are not those of `estimate` unless `execution` names the block size of both).
 
     **Arguments:** `keys`, an array of keys, shape [R]; the rest as in `estimate`.
+
+    **Returns:** an `Estimate` whose fields have a leading axis [keys]; `seconds` is that of all of them, compilation
+    included.
     """
     if not isinstance(budget, Samples):
         raise TypeError(f"replicate: budget must be mc.Samples(n), got {budget!r}.")
@@ -115,7 +118,8 @@ def replicate(
     run = prepare(problem, proposal, budget, points, weighting, execution)
     check_support(run.work.problem, run.work.proposal)
     start = time.perf_counter()
-    rows = run_replicates(run.work, keys, run.num_samples, run.plan)
+    plan = replicates_plan(run.work, run.num_samples, run.floats, execution)
+    rows = run_replicates(run.work, keys, run.num_samples, run.floats, plan, execution)
     return finish(rows, jax.tree.map(np.asarray, run.recipe), np, time.perf_counter() - start)
 
 

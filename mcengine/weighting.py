@@ -1,7 +1,8 @@
 """What becomes of the raw weights of a run: the `weighting` argument of `estimate`, one class per method.
 
 Each is a thin holder of numbers around a function of `mcengine.weights`. A weighting offers the engine
-`transform(log_w, num_valid, num_samples)` (None where weights stay as they are) and `self_normalised`.
+`transform(log_w, num_valid, num_samples)`, called where `changes_weights`; `self_normalised`; and `couples_samples`,
+true where a weight's change depends on the others of its block.
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -24,6 +25,9 @@ class Weighting(Protocol):
     @property
     def self_normalised(self) -> bool: ...
 
+    @property
+    def couples_samples(self) -> bool: ...
+
     def transform(self, log_w: Array, num_valid: Array, num_samples: Array | None) -> Array: ...
 
 
@@ -36,6 +40,10 @@ class Raw(eqx.Module):
 
     @property
     def self_normalised(self) -> bool:
+        return False
+
+    @property
+    def couples_samples(self) -> bool:
         return False
 
     def transform(self, log_w, num_valid, num_samples):
@@ -58,6 +66,10 @@ class SelfNormalised(eqx.Module):
     def self_normalised(self) -> bool:
         return True
 
+    @property
+    def couples_samples(self) -> bool:
+        return self.of.couples_samples
+
     def transform(self, log_w, num_valid, num_samples):
         return self.of.transform(log_w, num_valid, num_samples)
 
@@ -79,6 +91,10 @@ class Truncated(eqx.Module):
 
     @property
     def self_normalised(self) -> bool:
+        return False
+
+    @property
+    def couples_samples(self) -> bool:
         return False
 
     def transform(self, log_w, num_valid, num_samples):
@@ -112,6 +128,10 @@ class Clipped(eqx.Module):
     def self_normalised(self) -> bool:
         return False
 
+    @property
+    def couples_samples(self) -> bool:
+        return False
+
     def transform(self, log_w, num_valid, num_samples):
         clipped = weights.clipped(log_w, *(jnp.log(x.astype(log_w.dtype)) for x in (self.low, self.high)))
         return jnp.where(log_w > -jnp.inf, clipped, -jnp.inf)
@@ -131,6 +151,10 @@ class ParetoSmoothed(eqx.Module):
     @property
     def self_normalised(self) -> bool:
         return False
+
+    @property
+    def couples_samples(self) -> bool:
+        return True
 
     def transform(self, log_w, num_valid, num_samples):
         return weights.pareto_smoothed(log_w, num_valid)[0]

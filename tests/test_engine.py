@@ -119,13 +119,6 @@ def test_a_time_budget_is_kept_and_can_be_repeated_by_its_count(key):
     trees_equal(timed.row, counted.row)
 
 
-def test_replicates_equal_single_runs(key):
-    keys = jax.random.split(key, 5)
-    together = mc.replicate(keys, TAIL, SHIFTED, budget=mc.Samples(3_000))
-    alone = [mc.estimate(k, TAIL, SHIFTED, budget=mc.Samples(3_000)).value for k in keys]
-    np.testing.assert_allclose(together.value, alone, rtol=1e-6)
-
-
 def test_progress_reaches_the_budget(key):
     seen = []
     execution = mc.Execution(

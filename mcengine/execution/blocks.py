@@ -236,28 +236,6 @@ def run_traced(work: Work, key: Array, num_samples: int, plan: Plan) -> Row:
     return row
 
 
-@partial(jax.jit, static_argnames=("static", "plan", "num_samples", "lanes"))
-def _replicates(dynamic, keys, *, static: Static, plan: Plan, num_samples: int, lanes: int) -> Row:
-    work = join(dynamic, static)
-    batches = keys.reshape(-1, lanes)
-    return lax.map(jax.vmap(lambda key: run_traced(work, key, num_samples, plan)), batches)
-
-
-def run_replicates(work: Work, keys: Array, num_samples: int, plan: Plan) -> Row:
-    """One row per key, in float64 on the host; as many keys side by side as make up one usual block."""
-    num = keys.shape[0]
-    lanes = min(num, max(1, MAX_BLOCK // plan.block_size))
-    dynamic, static = split(work)
-    # Filled up to whole batches by repeating the last key; the surplus is thrown away.
-    padded = keys[np.minimum(np.arange(-(-num // lanes) * lanes), num - 1)]
-    rows = _replicates(dynamic, padded, static=static, plan=plan, num_samples=num_samples, lanes=lanes)
-
-    def flat(leaf):
-        return np.asarray(leaf, np.float64).reshape(padded.shape[0], *leaf.shape[2:])[:num]
-
-    return jax.tree.map(flat, rows)
-
-
 def row_of_arrays(log_w: Any, values: Any, weighting: Any) -> Row:
     """The row of samples that somebody else drew: `log_w` [n] and `values` [K, n], reduced in float64."""
     with np.errstate(all="ignore"), jax.enable_x64(True):

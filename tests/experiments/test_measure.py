@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import mcengine as mc
-from experiments import replicates as module
 from experiments.measure import Ladder, measure, output_labels, summarise
-from experiments.replicates import Replicates
 
 
 def square(x):
@@ -35,54 +33,6 @@ def test_the_ladder_is_the_issues():
 def test_a_bad_ladder_is_refused_in_words(changes, word):
     with pytest.raises(ValueError, match=word):
         Ladder(**changes)
-
-
-@pytest.mark.parametrize(
-    "weighting", [RAW, mc.weighting.SelfNormalised(), mc.weighting.Truncated(), mc.weighting.Clipped(0.0, 1.5)]
-)
-@pytest.mark.parametrize("num_samples", [256, 2**16])
-def test_a_replicate_is_an_estimate(weighting, num_samples):
-    found = Replicates(SQUARE, WIDE, IID, weighting)
-    many, seconds = found.estimate(KEY, num_samples, 3)
-    execution = mc.Execution(block_size=found.block_size)
-    budget = mc.Samples(num_samples)
-    for r in range(3):
-        one = mc.estimate(
-            jax.random.fold_in(KEY, r), SQUARE, WIDE, budget=budget, weighting=weighting, execution=execution
-        )
-        for name in ("value", "std_error", "ess", "pareto_k", "max_weight_share", "num_hits", "num_samples"):
-            np.testing.assert_allclose(getattr(many, name)[r], getattr(one, name), rtol=1e-5, err_msg=name)
-        assert many.status_code[r] == one.status_code
-        np.testing.assert_allclose([side[r] for side in many.interval()], one.interval(), rtol=1e-5)
-    assert seconds > 0
-
-
-def test_smoothed_weights_are_smoothed_over_as_many_samples_as_an_estimate_does():
-    many, _ = Replicates(SQUARE, WIDE, IID, mc.weighting.ParetoSmoothed()).estimate(KEY, 4096, 2)
-    one = mc.estimate(
-        jax.random.fold_in(KEY, 1), SQUARE, WIDE, budget=mc.Samples(4096), weighting=mc.weighting.ParetoSmoothed(),
-        execution=mc.Execution(block_size=2**18),
-    )  # fmt: skip
-    assert many.value[1] == pytest.approx(one.value, rel=1e-5)
-
-
-def test_one_kernel_serves_every_count_and_every_number():
-    # A function of its own, so that nothing of this structure was compiled before.
-    problem = mc.Expectation(lambda x: jnp.cos(x), mc.Normal(0.0, 1.0))
-    before = module._kernel._cache_size()
-    for scale in (1.5, 2.5):
-        found = Replicates(problem, mc.Normal(0.0, scale), IID, RAW)
-        for num_samples in (256, 1000, 2**15):
-            found.estimate(KEY, num_samples, 20)
-    assert module._kernel._cache_size() == before + 1
-
-
-def test_more_samples_than_a_kernel_holds_are_drawn_one_estimate_at_a_time(monkeypatch):
-    monkeypatch.setattr(module, "MOST_SAMPLES", 1000)
-    many, seconds = Replicates(SQUARE, WIDE, IID, RAW).estimate(KEY, 2048, 4)
-    one = mc.estimate(jax.random.fold_in(KEY, 3), SQUARE, WIDE, budget=mc.Samples(2048))
-    assert many.value[3] == pytest.approx(one.value, rel=1e-5)
-    assert seconds > 0
 
 
 def test_rows_say_what_is_known_of_the_estimator():
@@ -143,9 +93,9 @@ def test_no_hits_and_non_finite_values_are_reported():
 
 def test_a_proposal_that_does_not_fit_is_refused_in_words():
     with pytest.raises(ValueError, match="shape"):
-        Replicates(SQUARE, mc.Normal(jnp.zeros(2), 1.0), IID, RAW)
+        measure(KEY, SQUARE, mc.Normal(jnp.zeros(2), 1.0), IID, RAW, Ladder())
 
 
 def test_summaries_take_estimates_of_any_source():
-    many, _ = Replicates(SQUARE, WIDE, IID, RAW).estimate(KEY, 256, 8)
+    many = mc.replicate(jax.random.split(KEY, 8), SQUARE, WIDE, budget=mc.Samples(256))
     assert [row["replicates"] for row in summarise(many, None)] == [8]

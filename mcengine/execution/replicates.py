@@ -1,0 +1,99 @@
+"""Many independent estimates, vmapped, by one compiled kernel whatever their sample count.
+
+`estimate` compiles for the sample count's power of two: right for one count, seven compilations for a ladder of seven.
+Here every count is made of blocks of one size, the last one masked.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from mcengine import moments, pareto
+from mcengine.execution.blocks import BLOCK_FLOATS, MAX_BLOCK, Extent, Plan, Work, plan_of, row_of, run_samples
+from mcengine.execution.caching import Static, join, split
+from mcengine.execution.settings import Execution
+from mcengine.moments import Row
+
+# Small enough that masking a block down to 256 samples costs less than compiling again, large enough that reducing it
+# costs less than drawing it.
+LARGEST_BLOCK, SMALLEST_BLOCK = 2**12, 2**11
+# Beyond, one estimate keeps the machine busy by itself.
+MOST_SAMPLES = 2**22
+# Rows held before they are merged.
+MOST_ROWS = 2**14
+
+
+def replicates_plan(work: Work, num_samples: int, floats_per_sample: int, execution: Execution) -> Plan:
+    """The plan of `run_replicates`: one block size for all counts, unless the weighting looks at samples together."""
+    unit = work.points.unit_size
+    if execution.block_size is not None or work.weighting.couples_samples or num_samples > MOST_SAMPLES:
+        return plan_of(num_samples, floats_per_sample, execution, unit)
+    usual = plan_of(None, floats_per_sample, execution, unit)
+    size = max(min(max(usual.block_size // 32, SMALLEST_BLOCK), LARGEST_BLOCK), unit)
+    # What one block needs; of many, each has its share of the largest values.
+    return Plan(size, min(usual.tail_length, int(pareto.tail_size(size)) + 1), usual.blocks_per_call)
+
+
+def run_replicates(
+    work: Work, keys: Array, num_samples: int, floats_per_sample: int, plan: Plan, execution: Execution
+) -> Row:
+    """One row per key, in float64, with leading axis [keys]."""
+    if num_samples > MOST_SAMPLES:
+        return _stack([run_samples(work, key, num_samples, plan, execution) for key in keys])
+    lanes = max(1, min(MAX_BLOCK, BLOCK_FLOATS // floats_per_sample) // (2 * plan.block_size))
+    return _concatenate(list(_rows(work, keys, num_samples, plan, lanes)))
+
+
+def _rows(work: Work, keys: Array, num_samples: int, plan: Plan, lanes: int) -> Iterator[Row]:
+    """Rows of a few keys at a time, as many as keep `MOST_ROWS` blocks in memory."""
+    num_blocks = -(-num_samples // plan.block_size)
+    extent, tail_length = Extent.of(num_samples, plan.block_size), int(pareto.tail_size(num_samples)) + 1
+    dynamic, static = split(work)
+    key_data, impl = np.asarray(jax.random.key_data(keys)), str(jax.random.key_impl(keys))
+    at_once = max(1, MOST_ROWS // num_blocks)
+    for first in range(0, len(key_data), at_once):
+        some = key_data[first : first + at_once]
+        total = len(some) * num_blocks
+        # Whole batches; the surplus repeats the last block and is thrown away.
+        index = np.minimum(np.arange(math.ceil(total / lanes) * lanes), total - 1).reshape(-1, lanes)
+        kernel = partial(_kernel, static=static, plan=plan, impl=impl)
+        parts = [kernel(dynamic, some[i // num_blocks], (i % num_blocks).astype(np.int32), extent) for i in index]
+
+        def stacked(*leaves: np.ndarray, shape: tuple[int, int] = (len(some), num_blocks)) -> np.ndarray:
+            rows = np.concatenate(leaves)[: math.prod(shape)].astype(np.float64)
+            return rows.reshape(*shape, *rows.shape[1:])
+
+        yield _merged(jax.tree.map(stacked, *jax.device_get(parts)), tail_length)
+
+
+@partial(jax.jit, static_argnames=("static", "plan", "impl"))
+def _kernel(dynamic, key_data: Array, block: Array, extent: Extent, *, static: Static, plan: Plan, impl: str) -> Row:
+    """The row of block `block[i]` under key i, for each i."""
+    work = join(dynamic, static)
+    keys = jax.random.wrap_key_data(key_data, impl=impl)
+    return jax.vmap(lambda key, index: row_of(work, key, index, extent, plan, with_tail=True))(keys, block)
+
+
+def _merged(rows: Row, tail_length: int) -> Row:
+    """Rows [keys, blocks] to rows [keys], with the tail that an estimate from as many samples keeps.
+
+    All blocks' tails are sorted at once: pairwise merging would sort them at every level of the tree.
+    """
+    tails = np.moveaxis(np.asarray(rows.stats.log_tail), 1, -2)
+    tails = -np.sort(-tails.reshape(*tails.shape[:-2], -1), axis=-1)[..., :tail_length]
+    bare = eqx.tree_at(lambda row: row.stats.log_tail, rows, rows.stats.log_tail[..., :0])
+    merged = moments.merge_all(jax.tree.map(lambda leaf: np.swapaxes(leaf, 0, 1), bare))
+    return eqx.tree_at(lambda row: row.stats.log_tail, merged, tails)
+
+
+def _stack(rows: list[Row]) -> Row:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+
+
+def _concatenate(rows: list[Row]) -> Row:
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
