@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from benchmarks import fit_normal_quantile
 from mcengine import numerics
 
 LADDER = np.unique(np.round(2.0 ** np.linspace(0, 30.99, 4000)).astype(np.int64))
@@ -132,3 +133,11 @@ def test_a_fence_changes_nothing():
     fenced = jax.jit(numerics.fence)(tree)
     assert jax.tree.all(jax.tree.map(lambda x, y: bool(jnp.all(x == y)), tree, fenced))
     assert float(jax.grad(lambda x: jnp.sum(numerics.fence(x) ** 2))(jnp.asarray(3.0))) == 6.0
+
+
+def test_the_quantiles_polynomials_are_what_the_fit_gives():
+    fits = fit_normal_quantile.fits()
+    for name, used in (("central", numerics._CENTRAL), ("tail", numerics._TAIL)):
+        coefficients, error = fits[name]
+        np.testing.assert_allclose(used, coefficients, rtol=2e-5)
+        assert error < 1.2e-7
