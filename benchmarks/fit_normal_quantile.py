@@ -1,7 +1,7 @@
 """The polynomials of `numerics.normal_quantile`, fitted: minimax in relative error, by Lawson's iteration.
 
-`python -m benchmarks.fit_normal_quantile` prints coefficients, lowest power first, and the largest relative error of each
-fit in float64 with its coefficients rounded to the eight digits that `numerics` has.
+`python -m benchmarks.fit_normal_quantile` prints coefficients, lowest power first, and the largest relative error of
+each fit in float64 with its coefficients rounded to the eight digits that `numerics` has.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ def smaller_tail(t: np.ndarray) -> np.ndarray:
 
 
 def minimax(x: np.ndarray, y: np.ndarray, rounds: int = 400) -> np.ndarray:
-    """Coefficients of the polynomial in x with the least largest |P / y - 1|: least squares, reweighted (Lawson 1961)."""
+    """Coefficients of the polynomial in x with the least max |P / y - 1|: reweighted least squares (Lawson 1961)."""
     centre, half = (x[0] + x[-1]) / 2, (x[-1] - x[0]) / 2
     basis = np.polynomial.chebyshev.chebvander((x - centre) / half, DEGREE) / y[:, None]
     weight, best, least = np.ones_like(x), np.zeros(DEGREE + 1), np.inf

@@ -1,5 +1,6 @@
 """What the front door refuses, in the user's words."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from mcengine.distributions import event_struct, sample_many
 from mcengine.distributions.univariate import concrete
+from mcengine.execution.caching import Static, join, split
 
 # Samples of the target that look for a place where f is not 0 and the proposal cannot go.
 NUM_PROBES = 1024
@@ -37,27 +39,40 @@ def _describe(event: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.shape, event)
 
 
-def check_support(problem: Any, proposal: Any) -> None:
+def check_support(problem: Any, proposal: Any, self_normalised: bool = False) -> None:
     """Raise where the proposal is seen to have no density at a point of the target where f is not 0.
 
-    Only proposals whose declared `support` does not hold the target's are looked at, by `NUM_PROBES` samples of plain
-    Monte Carlo: a narrower proposal is right where f is 0 outside it (a truncated one for a rare event), and a probe
-    that finds nothing proves nothing, but one that finds a point is never wrong.
+    Looked for by `NUM_PROBES` samples of plain Monte Carlo. A probe that finds nothing proves nothing, but one that
+    finds a point is never wrong: a narrower proposal is right where f is 0 outside it (a truncated one for a rare
+    event), except for a self-normalised estimate, whose mean weight needs all of the target. Looked at are proposals
+    whose declared `support` does not hold the target's; for a self-normalised estimate, all.
     """
-    if proposal is None or not _narrower(getattr(proposal, "support", None), getattr(problem.target, "support", None)):
+    if proposal is None or not hasattr(problem.plain, "sample"):
         return
-    x = sample_many(problem.plain, jax.random.key(0), NUM_PROBES)
-    log_p, log_q = jax.vmap(problem.target.log_prob)(x), jax.vmap(proposal.log_prob)(x)
-    values = jax.tree.leaves(jax.vmap(problem.integrand)(x))
-    matters = np.any([np.any(np.asarray(v).reshape(NUM_PROBES, -1) != 0, axis=1) for v in values], axis=0)
-    missed = matters & (np.asarray(log_p) > -np.inf) & (np.asarray(log_q) == -np.inf)
+    declared = _narrower(getattr(proposal, "support", None), getattr(problem.target, "support", None))
+    if not (declared or self_normalised):
+        return
+    dynamic, static = split((problem, proposal))
+    x, missed = jax.device_get(_probe(dynamic, static=static, everywhere=self_normalised))
     if missed.any():
-        where = jax.tree.map(lambda leaf: np.asarray(leaf)[np.argmax(missed)], x)
+        where = jax.tree.map(lambda leaf: leaf[np.argmax(missed)], x)
+        needed = "a self-normalised estimate needs all of it" if self_normalised else "the integrand is not 0"
         raise ValueError(
-            f"estimate: the proposal has no density at x = {where}, where the target has and the integrand is not 0 "
+            f"estimate: the proposal has no density at x = {where}, where the target has and {needed} "
             f"({missed.mean():.0%} of the target's mass that was probed): the estimate would miss it. Use a proposal "
             "that covers the target, for instance mc.defensive(target, proposal)."
         )
+
+
+@partial(jax.jit, static_argnames=("static", "everywhere"))
+def _probe(dynamic: Any, *, static: Static, everywhere: bool) -> Any:
+    """(samples of the target, whether each is out of the proposal's reach and matters)."""
+    problem, proposal = join(dynamic, static)
+    x = sample_many(problem.plain, jax.random.key(0), NUM_PROBES)
+    log_p, log_q = jax.vmap(problem.target.log_prob)(x), jax.vmap(proposal.log_prob)(x)
+    values = jax.tree.leaves(jax.vmap(problem.integrand)(x))
+    nonzero = jnp.any(jnp.concatenate([v.reshape(NUM_PROBES, -1) != 0 for v in values], axis=1), axis=1)
+    return x, (nonzero | everywhere) & (log_p > -jnp.inf) & (log_q == -jnp.inf)
 
 
 def _narrower(inner: Any, outer: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mcengine import pareto
-from mcengine.moments import SampleStats
+from mcengine.moments import MAX_TAIL, SampleStats
 
 
 class Status(enum.IntEnum):
@@ -43,9 +43,9 @@ _SENTENCES = {
     Status.BIASED: "biased weights: what the weighting took away is not small against the error bar; raise its limit "
     "or use raw weights.",
     Status.ROUNDING: "float32 rounding is as large as the error bar; enable x64, or trust no more than 6 digits.",
-    Status.HEAVY_TAIL: "heavy-tailed weights (k-hat above 0.5): the interval is optimistic; use a proposal with "
-    "heavier tails or a defensive mixture.",
-    Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 10): do not trust the "
+    Status.HEAVY_TAIL: "heavy-tailed weights (k-hat not clearly below 0.5): the interval is optimistic; use a proposal "
+    "with heavier tails or a defensive mixture, or draw more samples.",
+    Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 20): do not trust the "
     "interval; bring the proposal closer to the target.",
     Status.UNRELIABLE: "heavy-tailed weights (k-hat above 0.7): do not use the interval; change the proposal.",
     Status.NO_HITS: "no hits: the value is 0 and only the upper bound says anything; draw more samples, or from a "
@@ -58,9 +58,11 @@ MIN_HITS = 30
 # The binomial interval holds for any number of hits; the value itself is hardly known below this.
 MIN_HITS_BINOMIAL = 10
 MIN_UNITS = 8
-MIN_ESS = 10.0
+MIN_ESS = 20.0
 MAX_SHARE = 0.25
 K_OPTIMISTIC, K_USELESS = 0.5, 0.7
+# Below, the tail is a fifth of the samples and k-hat hardly more than its prior.
+MIN_HITS_OF_MARGIN = 225
 # Rounding of the kernels' dtype, with room for the densities' own.
 ROUNDING_ULPS = 8.0
 # Bias against standard error above which coverage falls below 0.93.
@@ -118,7 +120,7 @@ def status_codes(
         Status.FEW_UNITS: (num_units < MIN_UNITS) & xp.ones_like(few),
         Status.BIASED: bias > MAX_BIAS * std_error,
         Status.ROUNDING: (std_error < ROUNDING_ULPS * epsilon * xp.abs(value)) & (not exact_interval),
-        Status.HEAVY_TAIL: k > K_OPTIMISTIC,
+        Status.HEAVY_TAIL: k + _k_margin(k, hits, xp) > K_OPTIMISTIC,
         Status.DOMINATED: ((share > MAX_SHARE) | (ess < MIN_ESS)) & (not exact_interval),
         Status.UNRELIABLE: k > K_USELESS,
         Status.NO_HITS: hits == 0,
@@ -128,6 +130,16 @@ def status_codes(
     for status, applies in tests.items():
         code = xp.where(applies, int(status), code)
     return code
+
+
+def _k_margin(k: Any, hits: Any, xp: Any) -> Any:
+    """One standard error of k-hat, (1 + k)/sqrt(M) shrunk by its prior of 10 of M + 10 values.
+
+    Where the tail index is 1, a k-hat below 0.5 by chance is rare, but then the interval is far off. Short tails get no
+    margin: it would flag light ones.
+    """
+    tail = xp.minimum(pareto.tail_size(hits, xp), MAX_TAIL).astype(k.dtype)
+    return xp.where(hits > MIN_HITS_OF_MARGIN, (1.0 + k) * xp.sqrt(tail) / (tail + 10.0), 0.0)
 
 
 def student_interval(value: Any, std_error: Any, num_units: Any, level: float) -> tuple[Any, Any]:

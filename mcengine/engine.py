@@ -81,7 +81,7 @@ def estimate(
     closure = closes_over_trace(run.work)
     if closure or is_traced((run.work, key)):
         return _estimate_in_trace(run, key, closure)
-    check_support(run.work.problem, run.work.proposal)
+    check_support(run.work.problem, run.work.proposal, run.recipe.self_normalised)
     start = time.perf_counter()
     if run.num_samples is None:
         row = run_seconds(run.work, key, budget.limit, run.plan, execution)
@@ -116,7 +116,7 @@ def replicate(
     if np.ndim(keys) != 1 or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         raise TypeError(f"replicate: keys must be an array of keys such as jax.random.split(key, 400), got {keys!r}.")
     run = prepare(problem, proposal, budget, points, weighting, execution)
-    check_support(run.work.problem, run.work.proposal)
+    check_support(run.work.problem, run.work.proposal, run.recipe.self_normalised)
     start = time.perf_counter()
     plan = replicates_plan(run.work, run.num_samples, run.floats, execution)
     rows = run_replicates(run.work, keys, run.num_samples, run.floats, plan, execution)

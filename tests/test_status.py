@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 import mcengine as mc
 from mcengine.diagnostics import Status
@@ -101,3 +102,21 @@ def test_every_status_says_what_to_do():
     for status in Status:
         assert len(status.sentence) > 2
         assert status.sentence.endswith(".")
+
+
+def test_a_tail_index_of_one_is_hardly_ever_taken_for_a_light_tail(key):
+    # Uniform target under a narrow normal: w f grows like 1/q, and estimates without a far sample are far off.
+    problem = mc.Integral(lambda x: jnp.exp(-50.0 * (x - 0.6) ** 2) + 0.1, 0.0, 1.0)
+    exact = np.sqrt(np.pi / 50) * (ndtr(4.0) - ndtr(-6.0)) + 0.1
+    for count, child in zip((1_000, 4_096), jax.random.split(key), strict=True):
+        runs = mc.replicate(jax.random.split(child, 400), problem, mc.Normal(0.6, 0.1), budget=mc.Samples(count))
+        far = np.abs(runs.value - exact) > 4 * runs.std_error
+        assert far.mean() > 0.2
+        assert np.mean(far & (runs.status_code == Status.OK)) <= 0.01
+
+
+def test_light_tails_are_hardly_ever_flagged(key):
+    problem = mc.Expectation(lambda x: x, STANDARD)
+    for count, child in zip((256, 1_000, 10_000), jax.random.split(key, 3), strict=True):
+        runs = mc.replicate(jax.random.split(child, 400), problem, budget=mc.Samples(count))
+        assert np.mean(runs.status_code != Status.OK) <= 0.02
