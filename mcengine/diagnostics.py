@@ -45,7 +45,7 @@ _SENTENCES = {
     Status.ROUNDING: "float32 rounding is as large as the error bar; enable x64, or trust no more than 6 digits.",
     Status.HEAVY_TAIL: "heavy-tailed weights (k-hat not clearly below 0.5): the interval is optimistic; use a proposal "
     "with heavier tails or a defensive mixture, or draw more samples.",
-    Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 20): do not trust the "
+    Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 25): do not trust the "
     "interval; bring the proposal closer to the target.",
     Status.UNRELIABLE: "heavy-tailed weights (k-hat above 0.7): do not use the interval; change the proposal.",
     Status.NO_HITS: "no hits: the value is 0 and only the upper bound says anything; draw more samples, or from a "
@@ -58,7 +58,7 @@ MIN_HITS = 30
 # The binomial interval holds for any number of hits; the value itself is hardly known below this.
 MIN_HITS_BINOMIAL = 10
 MIN_UNITS = 8
-MIN_ESS = 20.0
+MIN_ESS = 25.0
 MAX_SHARE = 0.25
 K_OPTIMISTIC, K_USELESS = 0.5, 0.7
 # Below, the tail is a fifth of the samples and k-hat hardly more than its prior.
