@@ -7,10 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcengine.distributions import event_struct, sample_many
+from mcengine import distributions
+from mcengine.distributions import Product, event_struct, sample_many
 from mcengine.distributions.univariate import concrete
 from mcengine.execution.caching import Static, join, split
 
+# Families with a density wherever their support says. Tables of probabilities, trajectories and what users write may
+# have none in between.
+FILL_THEIR_SUPPORT = (
+    distributions.Normal, distributions.MultivariateNormal, distributions.StudentT, distributions.Uniform,
+    distributions.Exponential, distributions.Gamma, distributions.Beta, distributions.LogNormal, distributions.Gumbel,
+    distributions.Weibull, distributions.GeneralisedPareto, distributions.Poisson, distributions.Truncated,
+    distributions.Box,
+)  # fmt: skip
 # Samples of the target that look for a place where f is not 0 and the proposal cannot go.
 NUM_PROBES = 1024
 
@@ -42,15 +51,12 @@ def _describe(event: Any) -> Any:
 def check_support(problem: Any, proposal: Any, self_normalised: bool = False) -> None:
     """Raise where the proposal is seen to have no density at a point of the target where f is not 0.
 
-    Looked for by `NUM_PROBES` samples of plain Monte Carlo. A probe that finds nothing proves nothing, but one that
-    finds a point is never wrong: a narrower proposal is right where f is 0 outside it (a truncated one for a rare
-    event), except for a self-normalised estimate, whose mean weight needs all of the target. Looked at are proposals
-    whose declared `support` does not hold the target's; for a self-normalised estimate, all.
+    Looked for by `NUM_PROBES` samples of plain Monte Carlo, unless the proposal is known to cover the target. A probe
+    that finds nothing proves nothing, but one that finds a point is never wrong: a narrower proposal is right where f
+    is 0 outside it (a truncated one for a rare event), except for a self-normalised estimate, whose mean weight needs
+    all of the target.
     """
-    if proposal is None or not hasattr(problem.plain, "sample"):
-        return
-    declared = _narrower(getattr(proposal, "support", None), getattr(problem.target, "support", None))
-    if not (declared or self_normalised):
+    if proposal is None or not hasattr(problem.plain, "sample") or _covers(proposal, problem.target):
         return
     dynamic, static = split((problem, proposal))
     x, missed = jax.device_get(_probe(dynamic, static=static, everywhere=self_normalised))
@@ -71,8 +77,22 @@ def _probe(dynamic: Any, *, static: Static, everywhere: bool) -> Any:
     x = sample_many(problem.plain, jax.random.key(0), NUM_PROBES)
     log_p, log_q = jax.vmap(problem.target.log_prob)(x), jax.vmap(proposal.log_prob)(x)
     values = jax.tree.leaves(jax.vmap(problem.integrand)(x))
-    nonzero = jnp.any(jnp.concatenate([v.reshape(NUM_PROBES, -1) != 0 for v in values], axis=1), axis=1)
+    # A NaN is another mistake, counted elsewhere.
+    nonzero = jnp.any(jnp.concatenate([jnp.abs(v.reshape(NUM_PROBES, -1)) > 0 for v in values], axis=1), axis=1)
     return x, (nonzero | everywhere) & (log_p > -jnp.inf) & (log_q == -jnp.inf)
+
+
+def _covers(proposal: Any, target: Any) -> bool:
+    """Whether the proposal is known to have a density wherever the target has one."""
+    if proposal is target or getattr(proposal, "target", None) is target:
+        return True
+    components = getattr(getattr(proposal, "mixture", proposal), "components", None)
+    if components is not None and not isinstance(proposal, Product):
+        return any(_covers(component, target) for component in components)
+    parts = proposal.components if isinstance(proposal, Product) else (proposal,)
+    if not all(isinstance(part, FILL_THEIR_SUPPORT) for part in parts):
+        return False
+    return not _narrower(proposal.support, getattr(target, "support", None))
 
 
 def _narrower(inner: Any, outer: Any) -> bool:

@@ -37,8 +37,8 @@ class Status(enum.IntEnum):
 
 _SENTENCES = {
     Status.OK: "ok.",
-    Status.FEW_HITS: "few hits: the standard error is rough (the binomial interval of plain sampling still holds); "
-    "draw more samples, or from a proposal closer to the event.",
+    Status.FEW_HITS: "few hits, or few misses: the standard error is rough (the binomial interval of plain sampling "
+    "still holds); draw more samples, or from a proposal closer to the event.",
     Status.FEW_UNITS: "few units: an error bar from fewer than 8 exchangeable units says little; raise the budget.",
     Status.BIASED: "biased weights: what the weighting took away is not small against the error bar; raise its limit "
     "or use raw weights.",
@@ -50,8 +50,8 @@ _SENTENCES = {
     Status.UNRELIABLE: "heavy-tailed weights (k-hat above 0.7): do not use the interval; change the proposal.",
     Status.NO_HITS: "no hits: the value is 0 and only the upper bound says anything; draw more samples, or from a "
     "proposal that reaches the event.",
-    Status.NON_FINITE: "non-finite integrand values or weights were met and left out, so the value is not the "
-    "integral's: mend the integrand or the densities.",
+    Status.NON_FINITE: "non-finite integrand values or weights were met and left out, or the value itself is beyond "
+    "the largest float: mend the integrand or the densities.",
 }
 
 MIN_HITS = 30
@@ -70,17 +70,17 @@ MAX_BIAS = 0.3
 
 
 def effective_sample_size(stats: SampleStats, xp: Any = np) -> Any:
-    """(sum |w f|)^2 / sum (w f)^2 per watched column: how many equal contributions would be as good."""
+    """(sum |w f|)^2 / sum (w f)^2 per column: how many equal contributions would be as good."""
     return stats.sum_abs**2 / xp.where(stats.sum_squares > 0, stats.sum_squares, 1.0)
 
 
 def largest_share(stats: SampleStats, xp: Any = np) -> Any:
-    """max |w f| / sum |w f| per watched column."""
+    """max |w f| / sum |w f| per column."""
     return stats.max_abs / xp.where(stats.sum_abs > 0, stats.sum_abs, 1.0)
 
 
 def k_hat(stats: SampleStats, xp: Any = np) -> Any:
-    """Pareto tail index of |w f| per watched column, NaN where there is none (few or discrete values)."""
+    """Pareto tail index of |w f| per column that keeps a tail, NaN where there is none (few or discrete values)."""
     if xp is np:
         # Columns without a tail divide by zero on the way to their NaN.
         with np.errstate(all="ignore"):
@@ -97,6 +97,7 @@ def _k_hat_by_column(stats: SampleStats, xp: Any) -> Any:
 def status_codes(
     *,
     hits: Any,
+    num_samples: Any,
     num_units: Any,
     value: Any,
     std_error: Any,
@@ -104,7 +105,7 @@ def status_codes(
     ess: Any,
     share: Any,
     bias: Any,
-    num_nonfinite: Any,
+    nonfinite: Any,
     exact_interval: bool,
     epsilon: float,
     xp: Any = np,
@@ -114,17 +115,17 @@ def status_codes(
     `exact_interval` says that the interval is the binomial's own, right for any number of hits; weights are then all
     equal and cannot be dominated.
     """
-    few = hits < (MIN_HITS_BINOMIAL if exact_interval else MIN_HITS)
+    few = xp.minimum(hits, num_samples - hits) < MIN_HITS_BINOMIAL if exact_interval else hits < MIN_HITS
     tests = {
         Status.FEW_HITS: few,
         Status.FEW_UNITS: (num_units < MIN_UNITS) & xp.ones_like(few),
         Status.BIASED: bias > MAX_BIAS * std_error,
-        Status.ROUNDING: (std_error < ROUNDING_ULPS * epsilon * xp.abs(value)) & (not exact_interval),
+        Status.ROUNDING: (std_error <= ROUNDING_ULPS * epsilon * xp.abs(value)) & (not exact_interval),
         Status.HEAVY_TAIL: k + _k_margin(k, hits, xp) > K_OPTIMISTIC,
         Status.DOMINATED: ((share > MAX_SHARE) | (ess < MIN_ESS)) & (not exact_interval),
         Status.UNRELIABLE: k > K_USELESS,
         Status.NO_HITS: hits == 0,
-        Status.NON_FINITE: (num_nonfinite > 0) & xp.ones_like(few),
+        Status.NON_FINITE: nonfinite,
     }
     code = xp.zeros(value.shape, dtype=xp.int32)
     for status, applies in tests.items():
@@ -148,7 +149,8 @@ def student_interval(value: Any, std_error: Any, num_units: Any, level: float) -
 
     dof = np.maximum(np.asarray(num_units, np.float64) - 1.0, 1.0)
     half_width = special.stdtrit(dof, 0.5 + 0.5 * level) * np.asarray(std_error, np.float64)
-    return value - half_width, value + half_width
+    with np.errstate(invalid="ignore"):  # a value beyond the largest float
+        return value - half_width, value + half_width
 
 
 def binomial_interval(hits: Any, trials: Any, level: float) -> tuple[Any, Any]:

@@ -63,7 +63,9 @@ def estimate(
     integer `status_code`. Numbers never recompile; a new function (a fresh lambda) does: see `mcengine.problem`.
 
     **Gradients.** `jax.grad` of the value needs no option. Without a proposal it is pathwise; with
-    `proposal=jax.lax.stop_gradient(target)` it is the score form. A pathwise gradient of a `Probability` raises.
+    `proposal=jax.lax.stop_gradient(target)` it is the score form, right where the target's support does not depend on
+    the parameter. A pathwise gradient of a `Probability` raises. In a trace, values below 1e-38 are 0 in float32, with
+    a status; the host's are float64.
 
     **Arguments:**
 
@@ -138,8 +140,17 @@ def estimate_from(
     **Arguments:** `log_weights`, shape [n], log p(x_i) - log q(x_i) (see `mcengine.weights.log_ratio`), or None for
     unweighted samples; `values`, an array of shape [n, ...] or a pytree of such; `weighting` as in `estimate`.
 
-    **Raises:** `ValueError` for empty input or lengths that differ.
+    **Raises:** `ValueError` for empty input, lengths that differ or complex values; `TypeError` for traced arrays.
     """
+    _check_methods("estimate_from", weighting=weighting)
+    if is_traced((log_weights, values)):
+        raise TypeError(
+            "estimate_from: it reduces in float64 on the host and cannot be called inside jit, vmap or grad."
+        )
+    if isinstance(values, list | tuple) and all(np.ndim(value) == 0 for value in values):
+        values = np.asarray(values)  # a list of numbers, not a pytree of scalars
+    if any(np.iscomplexobj(leaf) for leaf in jax.tree.leaves(values)):
+        raise ValueError("estimate_from: values are complex; give their real and imaginary parts.")
     leaves, treedef = jax.tree.flatten(jax.tree.map(lambda v: np.asarray(v, np.float64), values))
     lengths = {leaf.shape[0] if leaf.ndim else None for leaf in leaves}
     log_weights = None if log_weights is None else np.asarray(log_weights, np.float64)
@@ -186,9 +197,9 @@ def prepare(problem: Any, proposal: Any, budget: Any, points: Any, weighting: An
     """Check the arguments and settle everything that is known before the first sample is drawn."""
     if not isinstance(budget, Samples | Seconds):
         raise TypeError(f"estimate: budget must be mc.Samples(n) or mc.Seconds(s), got {budget!r}.")
-    for name, value, protocol in (("points", points, Points), ("weighting", weighting, Weighting)):
-        if isinstance(value, type) or not isinstance(value, protocol):
-            raise TypeError(f"estimate: {name} must be an object such as those of mcengine, got {value!r}.")
+    _check_methods("estimate", points=points, weighting=weighting)
+    if not all(hasattr(problem, name) for name in ("target", "integrand", "plain", "value_bound")):
+        raise TypeError(f"estimate: problem must be an Expectation, an Integral or a Probability, got {problem!r}.")
     proposal = None if proposal is None else as_distribution(proposal)
     if getattr(problem, "exact", None) is not None:
         # The known answer must not reach the kernels, where it would be one more number to carry.
@@ -202,6 +213,13 @@ def prepare(problem: Any, proposal: Any, budget: Any, points: Any, weighting: An
     if num_samples == 0:
         raise ValueError(f"estimate: the budget of {budget} is less than one unit of {unit} samples of the points.")
     return Run(work, recipe, plan_of(num_samples, floats, execution, unit), num_samples, floats)
+
+
+def _check_methods(caller: str, **methods: Any) -> None:
+    protocols = {"points": Points, "weighting": Weighting}
+    for name, value in methods.items():
+        if isinstance(value, type) or not isinstance(value, protocols[name]):
+            raise TypeError(f"{caller}: {name} must be an object such as those of mc.{name}, got {value!r}.")
 
 
 def _recipe(work: Work, source: Any) -> tuple[Recipe, int]:

@@ -1,11 +1,11 @@
 """What is kept of a block of samples: a row of sums that merges exactly with the rows of other blocks.
 
 Two kinds of sums. `Moments` see *units*: their mean, spread and cross terms make the estimate and its error bar.
-`SampleStats` see samples of |w f|: they make the diagnostics. Every column carries its own log-scale, the largest log w
-at which the column is not 0, so that float32 kernels reach 1e-300.
+`SampleStats` see samples of |w f|: they make the diagnostics. Every column carries its own log-scale, about its largest
+log |w f|, so that float32 kernels reach 1e-300.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,8 +19,8 @@ from mcengine import numerics, weights
 # NumPy on the host, JAX in kernels; with leading axes where many rows are held at once.
 AnyArray = jax.Array | np.ndarray
 
-# Columns whose samples are watched (k-hat, ESS, shares), and how much of a tail is kept of each.
-MAX_WATCHED = 16
+# Outputs that keep a tail for k-hat, and how much of a tail.
+MAX_TAILED = 16
 MAX_TAIL = 768
 
 
@@ -39,20 +39,20 @@ class Moments(eqx.Module):
 
 
 class SampleStats(eqx.Module):
-    """Sums over samples of |w f| for the watched columns D, raw weights: column d stands for exp(log_scale_d) |y_d|.
+    """Sums over samples of |w f|, raw weights: column c stands for exp(log_scale_c) |y_c|.
 
-    `log_tail` has the largest log |w f| in descending order, of the first `tail_hits` non-zero ones; `removed` is the
-    sum of w' f - w f where a weighting changed w to w'.
+    `log_tail` has the largest log |w f| in descending order, of the first `tail_hits` non-zero ones, for the columns D
+    that keep a tail; `removed` is the sum of w' f - w f where a weighting changed w to w'.
     """
 
     num_samples: Float[AnyArray, "*rows"]
     num_nonfinite: Float[AnyArray, "*rows"]
-    log_scale: Float[AnyArray, "*rows D"]
-    sum_abs: Float[AnyArray, "*rows D"]
-    sum_squares: Float[AnyArray, "*rows D"]
-    max_abs: Float[AnyArray, "*rows D"]
-    hits: Float[AnyArray, "*rows D"]
-    removed: Float[AnyArray, "*rows D"]
+    log_scale: Float[AnyArray, "*rows C"]
+    sum_abs: Float[AnyArray, "*rows C"]
+    sum_squares: Float[AnyArray, "*rows C"]
+    max_abs: Float[AnyArray, "*rows C"]
+    hits: Float[AnyArray, "*rows C"]
+    removed: Float[AnyArray, "*rows C"]
     log_tail: Float[AnyArray, "*rows D T"]
     tail_hits: Float[AnyArray, "*rows D"]
 
@@ -98,24 +98,25 @@ def row_of_block(
             raise ValueError("A self-normalised estimate needs one log-weight per sample, got one per output.")
         values = jnp.concatenate([values, jnp.ones((1, n), values.dtype)])
     marked, f = _mark(log_w, values, valid, indicator, one)
-    raw = _weighted(marked, f)
-    used, removed = raw, None
-    watched = _watched(num_outputs, with_denominator)
+    raw = used = _weighted(marked, f)
+    removed = jnp.zeros_like(raw.log_scale)
     if transform is not None:
-        changed = jnp.stack([transform(jnp.where(row > -jnp.inf, row, -jnp.inf), num_valid) for row in marked])
+        # Before f is looked at: a weight's change must not depend on which integrand it is for.
+        all_log_w = jnp.zeros((1, n), values.dtype) if log_w is None else jnp.atleast_2d(log_w)
+        usable = jnp.where(valid & jnp.isfinite(all_log_w), all_log_w, -jnp.inf)
+        changed = jnp.stack([transform(row, num_valid) for row in usable])
         used = _weighted(jnp.where(marked > -jnp.inf, changed, marked), f)
-        ratio = jnp.exp(_finite(used[0]) - _finite(raw[0]))[:, None]
-        removed = _sum((used[1] * ratio - raw[1])[watched])
-    moments = _moments(*used, num_valid, valid, unit_size, int(with_denominator))
+        ratio = jnp.exp(_finite(used.log_scale) - _finite(raw.log_scale))[:, None]
+        removed = _sum(used.y * ratio - raw.y)
+    moments = _moments(used.log_scale, used.y, num_valid, valid, unit_size, int(with_denominator))
     stats = _sample_stats(
-        raw[0][watched],
-        raw[1][watched],
+        raw,
         marked,
-        watched,
         num_valid,
         removed=removed,
         known=moments if transform is None and unit_size == 1 else None,
         positive=f is None,
+        tailed=_tailed(num_outputs, with_denominator),
         tail_length=tail_length,
     )
     return Row(moments, stats)
@@ -134,28 +135,44 @@ def _mark(
         known = jnp.isfinite(f)
         return jnp.where(known, jnp.where(f != 0, 0.0, -jnp.inf), jnp.nan), jnp.where(known, f, 0.0)
     log_w = jnp.atleast_2d(log_w)
-    # -inf: the target is not there, and whatever f is does not matter.
-    reached = valid & ~(log_w == -jnp.inf) & (values != 0)
+    # -inf: the target is not there, and whatever f is does not matter. A NaN density is wrong wherever it is.
+    reached = valid & ~(log_w == -jnp.inf) & ((values != 0) | jnp.isnan(log_w))
     finite = jnp.isfinite(values) & jnp.isfinite(log_w)
     marked = numerics.fence(jnp.where(reached, jnp.where(finite, log_w, jnp.nan), -jnp.inf), one)
     return marked, None if indicator else numerics.fence(jnp.where(reached & finite, values, 0.0), one)
 
 
-def _weighted(marked: Array, f: Array | None) -> tuple[Array, Array]:
-    """(log-scale, w f / exp(log-scale)) per column; the log-scale is -inf where nothing contributes."""
+class _Column(NamedTuple):
+    """w f = exp(log_scale) y per column, with max_abs = max |y| near 1; log_scale is -inf where nothing contributes."""
+
+    log_scale: Array
+    y: Array
+    max_abs: Array
+
+
+def _weighted(marked: Array, f: Array | None) -> _Column:
     live = jnp.where(marked > -jnp.inf, marked, -jnp.inf)
     log_scale = lax.stop_gradient(jnp.max(live, axis=-1))
     w = weights.from_log(live - _finite(log_scale)[:, None])
-    return log_scale, w if f is None else w * f
+    if f is None:
+        return _Column(log_scale, w, (log_scale > -jnp.inf).astype(w.dtype))
+    # The integrand has a scale too: 1e-25 is an ordinary likelihood, and its square is 0 in float32.
+    y = w * f
+    largest = lax.stop_gradient(jnp.max(jnp.abs(y), axis=-1))
+    exponent = jnp.clip(jnp.frexp(largest)[1], -126, 126)
+    scaled, correction = numerics.add_exponent(_finite(log_scale), exponent)
+    factor = lax.stop_gradient(jnp.ldexp(correction, -exponent))
+    return _Column(jnp.where(log_scale > -jnp.inf, scaled, -jnp.inf), y * factor[:, None], largest * factor)
 
 
 def _finite(log_scale: AnyArray, xp: Any = jnp) -> AnyArray:
     return xp.where(log_scale > -xp.inf, log_scale, 0.0)
 
 
-def _watched(num_outputs: int, with_denominator: bool) -> np.ndarray:
-    watched = [*range(min(num_outputs, MAX_WATCHED))]
-    return np.asarray([*watched, num_outputs] if with_denominator else watched)
+def _tailed(num_outputs: int, with_denominator: bool) -> np.ndarray:
+    """The columns that keep a tail: the first outputs, and the denominator."""
+    tailed = [*range(min(num_outputs, MAX_TAILED))]
+    return np.asarray([*tailed, num_outputs] if with_denominator else tailed)
 
 
 def _moments(log_scale: Array, y: Array, num_valid: Array, valid: Bool[Array, "1 n"], unit_size: int, num_aux: int):
@@ -177,58 +194,55 @@ def _moments(log_scale: Array, y: Array, num_valid: Array, valid: Bool[Array, "1
 
 
 def _sample_stats(
-    log_scale: Array,
-    y: Array,
+    raw: _Column,
     marked: Array,
-    watched: Any,
     num_valid: Array,
     *,
-    removed: Array | None,
+    removed: Array,
     known: Moments | None,
     positive: bool,
+    tailed: np.ndarray,
     tail_length: int,
 ) -> SampleStats:
     """Sums over samples. On CPU each costs a pass over the block, so what `known` tells already is not summed."""
-    y, marked, known = lax.stop_gradient((y, marked, known))
-    size = jnp.abs(y)
-    hits, num_nonfinite = _counts(marked, watched)
+    raw, marked, removed, known = lax.stop_gradient((raw, marked, removed, known))
+    size = jnp.abs(raw.y)
+    hits, num_nonfinite = _counts(marked)
     if known is None:
         sum_abs, sum_squares = _sum(size), _sum(size * size)
     else:
-        mean = known.mean[watched]
-        sum_abs = known.count * mean if positive else _sum(size)
-        sum_squares = known.m2[watched] + known.count * mean * mean
-    # Where f is 1, the largest y is what the scale made 1.
-    max_abs = (log_scale > -jnp.inf).astype(y.dtype) if positive else jnp.max(size, axis=-1)
-    tail_hits, log_tail = jnp.zeros_like(hits), jnp.zeros((y.shape[0], 0), y.dtype)
+        sum_abs = known.count * known.mean if positive else _sum(size)
+        sum_squares = known.m2 + known.count * known.mean * known.mean
+    tail_hits, log_tail = jnp.zeros_like(hits[tailed]), jnp.zeros((len(tailed), 0), size.dtype)
     if tail_length:
-        kept = min(tail_length, y.shape[1])
-        top = jnp.pad(lax.top_k(size, kept)[0], ((0, 0), (0, tail_length - kept)))
-        log_top = jnp.log(jnp.where(top > 0, top, 1.0)) + _finite(log_scale)[:, None]
-        tail_hits, log_tail = hits, jnp.where(top > 0, log_top, -jnp.inf)
+        tail_hits = hits[tailed]
+        kept = min(tail_length, size.shape[1])
+        top = jnp.pad(lax.top_k(size[tailed], kept)[0], ((0, 0), (0, tail_length - kept)))
+        log_top = jnp.log(jnp.where(top > 0, top, 1.0)) + _finite(raw.log_scale[tailed])[:, None]
+        log_tail = jnp.where(top > 0, log_top, -jnp.inf)
     return SampleStats(
-        num_samples=num_valid.astype(y.dtype),
+        num_samples=num_valid.astype(size.dtype),
         num_nonfinite=num_nonfinite,
-        log_scale=log_scale,
+        log_scale=raw.log_scale,
         sum_abs=sum_abs,
         sum_squares=sum_squares,
-        max_abs=max_abs,
+        max_abs=raw.max_abs,
         hits=hits,
-        removed=jnp.zeros_like(hits) if removed is None else removed,
+        removed=removed,
         log_tail=log_tail,
         tail_hits=tail_hits,
     )
 
 
-def _counts(marked: Array, watched: Any) -> tuple[Array, Array]:
-    """(samples that contribute, per watched column; samples that are not finite in any), in one pass if possible.
+def _counts(marked: Array) -> tuple[Array, Array]:
+    """(samples that contribute, per column; samples that are not finite in any), in one pass if possible.
 
     A lane of at most 1,023 samples adds 1 for a hit and 1,024 for a non-finite one: both come out of one exact sum.
     """
     columns, n = marked.shape
     dtype = marked.dtype
     if columns > 1 or n % 512 or n // 512 > 1023:
-        hits = _sum((marked[watched] > -jnp.inf).astype(dtype))
+        hits = _sum((marked > -jnp.inf).astype(dtype))
         return hits, jnp.sum(jnp.any(jnp.isnan(marked), axis=0)).astype(dtype)
     code = jnp.where(marked > -jnp.inf, 1.0, jnp.where(marked == -jnp.inf, 0.0, 1024.0)).astype(dtype)
     lanes = jnp.sum(code.reshape(n // 512, 512), axis=0)

@@ -105,6 +105,24 @@ def _normal_quantile_jvp(primals, tangents):
     return z, v_dot * np.sqrt(2 * np.pi) * jnp.exp(0.5 * z * z)
 
 
+# log 2 in two parts; the first has so few bits that its product with an exponent is exact.
+_LOG_2_HIGH, _LOG_2_LOW = 0.693145751953125, 1.4286068203094172e-06
+
+
+def add_exponent(log_scale: Float[Array, "*shape"], exponent: Array) -> tuple[Array, Array]:
+    """(L, c) with exp(log_scale) 2^exponent = c exp(L): L rounded to a float, c near 1 what that took away.
+
+    Without c a scale of e^30 would be off by 1e-6, the same way in every sample.
+    """
+    steps = exponent.astype(log_scale.dtype)
+    total = log_scale + steps * (_LOG_2_HIGH + _LOG_2_LOW)
+    # log_scale - total without rounding (Knuth's two-sum).
+    difference = log_scale - total
+    back = difference - log_scale
+    lost = (log_scale - (difference - back)) - (total + back)
+    return total, jnp.exp(((difference + steps * _LOG_2_HIGH) + lost) + steps * _LOG_2_LOW)
+
+
 def runtime_one(key: Array) -> Float[Array, ""]:
     """The number 1, which the compiler cannot know: a key word as a float is never negative."""
     word = jax.random.key_data(key).reshape(-1)[0].astype(float_dtype())

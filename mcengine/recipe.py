@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from mcengine import diagnostics
-from mcengine.moments import MAX_WATCHED, AnyArray, Moments, Row, SampleStats
+from mcengine.moments import AnyArray, Moments, Row, SampleStats
 
 
 class Recipe(eqx.Module):
@@ -42,14 +42,9 @@ class Recipe(eqx.Module):
         leaves = [leaf[()] if xp is np else leaf for leaf in leaves]
         return jax.tree.unflatten(self.treedef, leaves)
 
-    @property
-    def num_watched(self) -> int:
-        """Outputs with diagnostics of their own: the first 16."""
-        return min(self.num_outputs, MAX_WATCHED)
-
 
 class Columns(NamedTuple):
-    """One entry per output (ess to hits: per watched output)."""
+    """One entry per output."""
 
     value: Any
     std_error: Any
@@ -64,36 +59,38 @@ class Columns(NamedTuple):
 
 def finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     """All numbers that a row stands for; `xp` is NumPy on the host, `jax.numpy` in a trace."""
-    moments, stats = row.moments, row.stats
-    value, std_error = (_ratio if recipe.self_normalised else _mean)(moments, recipe.num_outputs, xp)
-    hits = hits_of_outputs(row, recipe, xp)
-    # No hits: nothing was seen to vary, and 0 +- 0 would be a lie.
-    std_error = xp.where(hits > 0, std_error, xp.nan)
+    if xp is np:
+        # A value beyond the largest float is met with a status, not with a warning.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _finish_columns(row, recipe, np)
+    return _finish_columns(row, recipe, xp)
+
+
+def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
+    moments, stats, num_outputs = row.moments, row.stats, recipe.num_outputs
+    value, std_error = (_ratio if recipe.self_normalised else _mean)(moments, num_outputs, xp)
+    hits, num_samples = stats.hits[..., :num_outputs], stats.num_samples[..., None]
+    overflown = ~(xp.isfinite(value) & xp.isfinite(std_error))
+    # No hits, or nothing but hits: nothing was seen to vary, and 0 +- 0 would be a lie.
+    seen_to_vary = (hits > 0) & ((hits < num_samples) | (not recipe.binomial))
+    std_error = xp.where(seen_to_vary, std_error, xp.nan)
     bias = _bias(moments, stats, recipe, xp)
     ess, share, k = (
         f(stats, xp) for f in (diagnostics.effective_sample_size, diagnostics.largest_share, diagnostics.k_hat)
     )
-    watched = recipe.num_watched
     if recipe.self_normalised:
         # A ratio is no better than its denominator.
-        ess, share = xp.minimum(ess[..., :watched], ess[..., -1:]), xp.maximum(share[..., :watched], share[..., -1:])
-        k = xp.fmax(k[..., :watched], k[..., -1:])
-    padded_ess, padded_share, padded_k = (_pad(column, recipe.num_outputs, xp) for column in (ess, share, k))
+        ess, share = xp.minimum(ess[..., :-1], ess[..., -1:]), xp.maximum(share[..., :-1], share[..., -1:])
+        k = xp.fmax(k[..., :-1], k[..., -1:])
+    k = _pad(k, num_outputs, xp)
     codes = diagnostics.status_codes(
-        hits=hits, num_units=moments.count[..., None], value=value, std_error=std_error, k=padded_k, ess=padded_ess,
-        share=padded_share, bias=xp.abs(bias), num_nonfinite=stats.num_nonfinite[..., None],
+        hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error, k=k,
+        ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
         exact_interval=recipe.binomial, epsilon=recipe.epsilon, xp=xp,
     ).astype(xp.int32)  # fmt: skip
-    bound = diagnostics.upper_bound_without_hits(stats.num_samples, xp.asarray(recipe.largest, dtype=value.dtype))
-    upper_bound = xp.where(xp.all(hits == 0, axis=-1), bound, xp.nan)
-    return Columns(value, std_error, bias, ess, share, k, hits, codes, upper_bound)
-
-
-def hits_of_outputs(row: Row, recipe: Recipe, xp: Any = np) -> Any:
-    """Hits of every output: counted for the watched ones; beyond them 0, or all samples where they are not 0."""
-    some = xp.where(row.moments.log_scale[..., : recipe.num_outputs] > -xp.inf, row.stats.num_samples[..., None], 0.0)
-    watched = recipe.num_watched
-    return xp.concatenate([row.stats.hits[..., :watched], some[..., watched:]], axis=-1)
+    bound = diagnostics.upper_bound_without_hits(num_samples, xp.asarray(recipe.largest, dtype=value.dtype))
+    bound = xp.minimum(bound, 1.0) if recipe.bounded_by_one else bound
+    return Columns(value, std_error, bias, ess, share, k, hits, codes, xp.where(hits == 0, bound, xp.nan))
 
 
 def _mean(m: Moments, num_outputs: int, xp: Any) -> tuple[Any, Any]:
@@ -111,12 +108,16 @@ def _ratio(m: Moments, num_outputs: int, xp: Any) -> tuple[Any, Any]:
 
 
 def _bias(m: Moments, stats: SampleStats, recipe: Recipe, xp: Any) -> Any:
-    """What the weighting changed of mean(w f), over mean(w) for a ratio."""
-    watched = recipe.num_watched
-    log_unit = _finite(m.log_scale[..., -1:], xp) if recipe.self_normalised else 0.0
-    unit = xp.where(m.mean[..., -1:] != 0, m.mean[..., -1:], 1.0) if recipe.self_normalised else 1.0
-    change = xp.exp(_finite(stats.log_scale[..., :watched], xp) - log_unit) * stats.removed[..., :watched]
-    return _pad(change / (stats.num_samples[..., None] * unit), recipe.num_outputs, xp)
+    """What the weighting changed of the estimate: of mean(w f), or of mean(w f) / mean(w)."""
+    scale = xp.exp(_finite(stats.log_scale, xp) - (_finite(m.log_scale[..., -1:], xp) if recipe.self_normalised else 0))
+    change = scale * stats.removed / stats.num_samples[..., None]
+    if not recipe.self_normalised:
+        return change
+    # Both in units of the denominator's scale.
+    of_ratio, mean_w = change[..., :-1], xp.where(m.mean[..., -1:] != 0, m.mean[..., -1:], 1.0)
+    raw_w = xp.where(mean_w != change[..., -1:], mean_w - change[..., -1:], 1.0)
+    numerator = xp.exp(_finite(m.log_scale[..., :-1], xp) - _finite(m.log_scale[..., -1:], xp)) * m.mean[..., :-1]
+    return numerator / mean_w - (numerator - of_ratio) / raw_w
 
 
 def _pairs(m: Moments, xp: Any) -> Any:
@@ -134,7 +135,7 @@ def _sqrt(variance: Any, xp: Any) -> Any:
 
 
 def _pad(columns: Any, length: int, xp: Any) -> Any:
-    """NaN for the outputs that are not watched."""
+    """NaN for the outputs that keep no tail."""
     missing = length - columns.shape[-1]
     filler = xp.full((*columns.shape[:-1], max(missing, 0)), xp.nan, dtype=columns.dtype)
     return columns if missing <= 0 else xp.concatenate([columns, filler], axis=-1)

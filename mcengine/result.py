@@ -1,5 +1,6 @@
 """What `estimate` returns: a value with its error bar, its sample count and a word on how far to trust it."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -12,7 +13,7 @@ from jax.core import Tracer
 from mcengine import diagnostics, moments
 from mcengine.diagnostics import Status
 from mcengine.moments import Row
-from mcengine.recipe import Recipe, finish_columns, hits_of_outputs
+from mcengine.recipe import Recipe, finish_columns
 
 
 class Estimate(eqx.Module):
@@ -21,13 +22,14 @@ class Estimate(eqx.Module):
     Fields are NumPy float64 from a script, JAX arrays under `jit`, `vmap` and `grad`; under `vmap` they have leading
     axes, and `interval` works on all of them at once.
 
-    - `value`, `std_error`: of the structure of the integrand's value. Without hits the error is NaN, not 0.
-    - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of |w f|, per output (the first 16); scalars for a scalar.
-      `pareto_k` is NaN where the weights are discrete or too few.
+    - `value`, `std_error`: of the structure of the integrand's value. Without hits, or with nothing but hits of an
+      indicator, the error is NaN, not 0.
+    - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of |w f|, per output. `pareto_k` is NaN where the weights are
+      discrete or too few, and beyond the first 16 outputs.
     - `num_samples`, `num_units`, `num_nonfinite`.
     - `status_codes`: a `Status` code per output; `status`, the gravest; `ok`, whether it is `Status.OK`.
     - `bias_seen`: what the weighting took away from (or added to) the raw estimate; 0 for raw weights.
-    - `upper_bound`: without hits, the 95 % bound 3 sup(w f)/n (NaN where sup(w f) is unknown).
+    - `upper_bound`: of an output without hits, the 95 % bound 3 sup(w f)/n (NaN where sup(w f) is unknown).
     - `row`: the moments behind it all, for `merge`.
     """
 
@@ -78,13 +80,12 @@ class Estimate(eqx.Module):
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
         num_samples, num_units = np.asarray(self.num_samples), np.asarray(self.num_units)
-        hits = hits_of_outputs(self.row, self.recipe)
 
         def of_leaf(value, std_error, hits):
             grow = (...,) + (None,) * (np.ndim(value) - np.ndim(num_units))
             if self.recipe.binomial:
                 low, high = diagnostics.binomial_interval(hits, num_samples[grow], level)
-                rule_of_three = diagnostics.upper_bound_without_hits(num_samples[grow], 1.0, level)
+                rule_of_three = np.minimum(diagnostics.upper_bound_without_hits(num_samples[grow], 1.0, level), 1.0)
                 return low, np.where(np.asarray(hits) == 0, rule_of_three, high)
             value = np.asarray(value, np.float64)
             low, high = diagnostics.student_interval(value, std_error, num_units[grow], level)
@@ -96,22 +97,36 @@ class Estimate(eqx.Module):
             empty = np.asarray(hits) == 0
             return np.where(empty, floor, low)[()], np.where(empty, bound, high)[()]
 
-        trees = (self.value, self.std_error, self.recipe.unflatten(hits, np))
+        trees = (self.value, self.std_error, self.num_hits)
         pairs = [of_leaf(*leaves) for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
         low, high = zip(*pairs, strict=True)
         return jax.tree.unflatten(self.recipe.treedef, low), jax.tree.unflatten(self.recipe.treedef, high)
 
     def merge(self, other: "Estimate") -> "Estimate":
-        """The estimate from both sets of samples, which must be independent (different keys) and of one problem."""
-        if self.recipe.shapes != other.recipe.shapes or self.recipe.self_normalised != other.recipe.self_normalised:
+        """The estimate from both sets of samples, which must be independent (different keys) and of one problem.
+
+        **Raises:** `ValueError` for results of another structure, weighting or precision, for batches from `vmap`, and
+        for the same samples twice. That both are of the same problem cannot be seen from them.
+        """
+        mine, theirs = self.recipe, other.recipe
+        same = ("treedef", "shapes", "self_normalised", "bounded_by_one", "epsilon")
+        if any(getattr(mine, name) != getattr(theirs, name) for name in same):
             raise ValueError("merge: the two estimates are not of the same problem and weighting.")
         if np.ndim(self.num_samples) or np.ndim(other.num_samples):
             raise ValueError("merge: needs single estimates, not batches from vmap.")
+        if all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (self.row, other.row)), strict=True)):
+            raise ValueError("merge: both are the same samples; draw them with different keys.")
         rows = moments.RowTree()
         for row in (self.row, other.row):
             rows.append(jax.tree.map(lambda leaf: np.asarray(leaf)[None], row))
         seconds = None if self.seconds is None or other.seconds is None else self.seconds + other.seconds
-        return finish(rows.merged(), self.recipe, np, seconds)
+        # Binomial only together; a bound on w f must hold for both.
+        recipe = dataclasses.replace(
+            mine,
+            binomial=mine.binomial and theirs.binomial,
+            largest=np.asarray(np.maximum(mine.largest, theirs.largest)),
+        )
+        return finish(rows.merged(), recipe, np, seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain Python numbers and lists, ready for JSON (NaN becomes None)."""
@@ -124,6 +139,9 @@ class Estimate(eqx.Module):
         }  # fmt: skip
         plain = {name: jax.tree.map(_plain, value) for name, value in fields.items()}
         return {**plain, "status": str(self.status), "sentence": self.status.sentence, "seconds": self.seconds}
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         if np.ndim(self.status_code):
@@ -139,7 +157,8 @@ class Estimate(eqx.Module):
             detail = f"hits {hits:,.0f}   ESS {ess:,.0f}   k-hat {k_text}   largest share {share:.2g}"
         else:
             head = f"values of shapes {[np.shape(leaf) for leaf in leaves]}"
-            detail = f"smallest ESS {np.nanmin(jax.tree.leaves(self.ess)[0]):,.0f}"
+            smallest = min(np.nanmin(leaf) for leaf in jax.tree.leaves(self.ess))
+            detail = f"smallest ESS {smallest:,.0f}"
         seconds = "" if self.seconds is None else f"   {self.seconds:.2f} s"
         bad = f"   non-finite {int(self.num_nonfinite):,}" if int(self.num_nonfinite) else ""
         return f"{head}\n{int(self.num_samples):,} samples{seconds}   {detail}{bad}\nstatus: {self.status.sentence}"
@@ -163,22 +182,18 @@ def finish(row: Row, recipe: Recipe, xp: Any, seconds: float | None = None) -> E
     def of_outputs(column):
         return recipe.unflatten(column, xp)
 
-    def of_watched(column):
-        watched = column[..., : recipe.num_watched]
-        return of_outputs(watched) if recipe.num_outputs == recipe.num_watched else watched
-
     return Estimate(
         value=of_outputs(columns.value),
         std_error=of_outputs(columns.std_error),
-        ess=of_watched(columns.ess),
-        pareto_k=of_watched(columns.k),
-        max_weight_share=of_watched(columns.share),
-        num_hits=of_watched(columns.hits),
+        ess=of_outputs(columns.ess),
+        pareto_k=of_outputs(columns.k),
+        max_weight_share=of_outputs(columns.share),
+        num_hits=of_outputs(columns.hits),
         num_samples=row.stats.num_samples,
         num_units=row.moments.count,
         num_nonfinite=row.stats.num_nonfinite,
         bias_seen=of_outputs(columns.bias),
-        upper_bound=columns.upper_bound,
+        upper_bound=of_outputs(columns.upper_bound),
         status_codes=of_outputs(columns.codes),
         seconds=seconds,
         row=row,

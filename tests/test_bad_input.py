@@ -55,12 +55,56 @@ BUDGET = mc.Samples(100)
         (lambda: mc.estimate_from([0.0, 0.0], [1.0]), ValueError, "lengths differ"),
         (lambda: mc.estimate_from([], []), ValueError, "no samples"),
         (lambda: mc.estimate_from(np.zeros((2, 2)), np.zeros(2)), ValueError, "one axis"),
+        (lambda: mc.estimate_from([0.0] * 4, 1j * np.ones(4)), ValueError, "complex"),
+        (lambda: mc.estimate_from([0.0] * 4, np.ones(4), weighting="raw"), TypeError, "estimate_from: weighting"),
+        (lambda: jax.jit(lambda v: mc.estimate_from(None, v).value)(jnp.ones(4)), TypeError, "inside jit"),
+        (lambda: mc.estimate(KEY, lambda x: x, budget=BUDGET), TypeError, "problem must be an Expectation"),
         (lambda: mc.replicate(KEY, SQUARE, budget=BUDGET), TypeError, "array of keys"),
     ],
 )
 def test_mistakes_are_named(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+GAP = mc.Mixture([mc.Uniform(0.0, 1.0), mc.Uniform(2.0, 3.0)], [0.5, 0.5])
+
+
+class OnlyBelowZero:
+    """A proposal of a user's own, which declares no support."""
+
+    def sample(self, key):
+        return -jax.random.exponential(key)
+
+    def log_prob(self, x):
+        return jnp.where(x <= 0, x, -jnp.inf)
+
+
+@pytest.mark.parametrize(
+    ("target", "proposal", "weighting"),
+    [
+        (mc.Categorical([0.3, 0.3, 0.4]), mc.Categorical([0.5, 0.5, 0.0]), mc.weighting.Raw()),
+        (mc.Uniform(0.0, 3.0), GAP, mc.weighting.Raw()),
+        (STANDARD, OnlyBelowZero(), mc.weighting.Raw()),
+    ],
+)
+def test_a_proposal_that_misses_a_part_of_the_target_is_refused(target, proposal, weighting):
+    with pytest.raises(ValueError, match="the proposal has no density at x"):
+        mc.estimate(
+            KEY,
+            mc.Expectation(lambda x: jnp.asarray(x, float) + 1.0, target),
+            proposal,
+            budget=BUDGET,
+            weighting=weighting,
+        )
+
+
+def test_a_ratio_needs_all_of_the_target_whatever_the_integrand():
+    positive = mc.Expectation(lambda x: jnp.maximum(x, 0.0), STANDARD)
+    half = mc.Truncated(STANDARD, 0.0, jnp.inf)
+    assert mc.estimate(KEY, positive, half, budget=BUDGET).value == pytest.approx(0.4, abs=0.1)
+    with pytest.raises(ValueError, match="a self-normalised estimate needs all of it"):
+        mc.estimate(KEY, positive, half, budget=BUDGET, weighting=mc.weighting.SelfNormalised())
 
 
 def test_a_narrower_proposal_is_right_where_the_integrand_is_zero_outside():

@@ -217,3 +217,71 @@ def test_new_numbers_compile_nothing(key):
     for threshold, loc, seed in ((3.5, 3.0, 0), (3.0, 4, 0), (4, 4.5, 17)):
         run(threshold, loc, seed)
     assert blocks._call._cache_size() == before
+
+
+def test_every_level_has_its_own_binomial_interval(key):
+    levels = np.linspace(0.0, 3.0, 20)
+    low, high = mc.estimate(key, mc.Probability(lambda x: x, STANDARD, levels), budget=mc.Samples(10_000)).interval(
+        0.9999
+    )
+    assert np.all((low <= ndtr(-levels)) & (ndtr(-levels) <= high))
+
+
+@pytest.mark.parametrize("size", [1e-30, 3e-20, 1e18])
+def test_an_integrand_of_any_size_has_its_error_bar(key, size):
+    result = mc.estimate(key, mc.Expectation(lambda x: size * (1 + x), STANDARD), budget=mc.Samples(10_000))
+    assert result.std_error == pytest.approx(0.01 * size, rel=0.05)
+    assert result.ok
+
+
+def test_what_underflows_in_a_trace_is_flagged(key):
+    result = jax.jit(
+        lambda k: mc.estimate(
+            k, mc.Probability(lambda x: x, STANDARD, 15.0), mc.Normal(15.0, 1.0), budget=mc.Samples(5_000)
+        )
+    )(key)
+    assert result.value == 0.0
+    assert int(result.status_code) == mc.Status.ROUNDING
+
+
+def test_values_beyond_the_largest_float_are_flagged():
+    result = mc.estimate_from(np.full(100, 800.0), np.arange(100.0))
+    assert result.status == mc.Status.NON_FINITE
+
+
+def test_truncated_weights_under_a_ratio_report_their_bias(key):
+    # Truncation at 1 flattens all weights here, and the ratio becomes the proposal's own probability.
+    problem = mc.Probability(lambda x: jnp.abs(x), STANDARD, 2.0)
+    weighting = mc.weighting.SelfNormalised(of=mc.weighting.Truncated(1.0))
+    result = mc.estimate(key, problem, mc.Normal(0.0, 1.2), budget=mc.Samples(100_000), weighting=weighting)
+    assert result.status == mc.Status.BIASED
+    assert abs(result.value - result.bias_seen - 2 * ndtr(-2.0)) < 5 * result.std_error
+    whole = mc.Expectation(lambda x: jnp.ones(()), STANDARD)
+    one = mc.estimate(key, whole, mc.Normal(0.0, 1.2), budget=mc.Samples(10_000), weighting=weighting)
+    assert (one.value, one.bias_seen) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-6))
+
+
+def test_nothing_but_hits_says_so(key):
+    result = mc.estimate(key, mc.Probability(lambda x: x, STANDARD, -6.0), budget=mc.Samples(1_000))
+    assert result.status == mc.Status.FEW_HITS
+    assert np.isnan(result.std_error)
+    low, high = result.interval()
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 1_000)), 1.0)
+
+
+def test_merging_is_refused_where_it_would_lie(key):
+    plain = mc.estimate(key, TAIL, budget=mc.Samples(1_000))
+    with pytest.raises(ValueError, match="the same samples"):
+        plain.merge(plain)
+    other = mc.estimate(key, mc.Expectation(lambda x: (x, x), STANDARD), budget=mc.Samples(100))
+    with pytest.raises(ValueError, match="not of the same problem"):
+        plain.merge(other)
+
+
+def test_plain_and_weighted_samples_merge_without_the_binomial_interval(key):
+    first, second = jax.random.split(key)
+    both = mc.estimate(first, TAIL, budget=mc.Samples(100_000)).merge(
+        mc.estimate(second, TAIL, SHIFTED, budget=mc.Samples(100_000))
+    )
+    low, high = both.interval()
+    assert low < both.value < high < 2 * both.value

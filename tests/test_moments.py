@@ -99,8 +99,8 @@ def test_non_finite_samples_are_counted_and_left_out():
     f = np.asarray([1.0, np.nan, 2.0, np.inf, 0.0, 5.0])
     log_w = np.asarray([0.0, 0.0, np.nan, 0.0, np.nan, -np.inf])
     row = row_of(log_w, f)
-    # Where f = 0 or p = 0 the other factor does not matter.
-    assert row.stats.num_nonfinite == 3
+    # Where f = 0 or p = 0 the other factor does not matter, unless it is a density that is NaN.
+    assert row.stats.num_nonfinite == 4
     assert row.stats.hits == 1
     np.testing.assert_allclose(mean_and_m2(row)[0], 1.0 / 6.0)
 
@@ -118,5 +118,22 @@ def test_units_are_means_over_consecutive_samples():
 def test_an_indicator_gives_the_same_row_as_the_general_form():
     log_w, f = sample()
     hits = (f[:1] > 3.0).astype(float)
+    y = np.exp(log_w) * hits[0]
     special, general = row_of(log_w, hits, indicator=True), row_of(log_w, hits)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), special, general)
+    np.testing.assert_allclose(mean_and_m2(special), mean_and_m2(general), rtol=1e-6)
+    np.testing.assert_allclose(special.stats.log_tail, general.stats.log_tail, rtol=1e-6)
+    for row in (special, general):
+        scale = np.exp(row.stats.log_scale)
+        sums = (scale * row.stats.sum_abs, scale**2 * row.stats.sum_squares, scale * row.stats.max_abs, row.stats.hits)
+        np.testing.assert_allclose(np.ravel(sums), [y.sum(), (y**2).sum(), y.max(), (y > 0).sum()], rtol=2e-6)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 3.7, 1e18, 1e30])
+def test_the_integrands_scale_is_carried(size):
+    log_w, f = sample()
+    for scale in (-60.0, 0.0, 40.0):
+        mean, m2 = (np.asarray(x) for x in mean_and_m2(row_of(log_w + scale, size * f)))
+        factor = size * np.exp(np.float64(np.float32(scale)))
+        y = np.exp(log_w) * f * factor
+        np.testing.assert_allclose(mean, y.mean(axis=1), rtol=1e-5)
+        np.testing.assert_allclose(m2, ((y - y.mean(axis=1, keepdims=True)) ** 2).sum(axis=1), rtol=3e-5)

@@ -1,5 +1,7 @@
 """`estimate` inside `jit`, `vmap` and `grad`."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,8 +67,6 @@ def test_gradient_through_the_proposal_is_that_of_the_weighted_sum(key):
         return mc.estimate(key, problem, mc.Normal(loc, 1.3), budget=COUNT, execution=execution).value
 
     gradient = float(jax.grad(value)(0.5))
-    with jax.enable_x64(True):
-        assert jnp.result_type(float) == jnp.float64
     step = 0.02
     assert gradient == pytest.approx(
         (float(value(0.5 + step)) - float(value(0.5 - step))) / (2 * step), rel=2e-2, abs=2e-3
@@ -78,6 +78,26 @@ def test_gradient_by_a_closure_over_a_traced_number(key):
         return mc.estimate(key, mc.Expectation(lambda x: scale * x**2, STANDARD), budget=COUNT).value
 
     assert float(jax.grad(value)(3.0)) == pytest.approx(float(value(1.0)), rel=1e-5)
+
+
+class Scaled:
+    """A callable with a traced attribute, in nobody's pytree."""
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, x):
+        return self.scale * x**2
+
+
+@pytest.mark.parametrize(
+    "hide", [lambda s: lambda x: (lambda y: s * y**2)(x), lambda s: partial(lambda a, x: a * x**2, s), Scaled]
+)
+def test_a_traced_number_is_found_wherever_a_function_holds_it(key, hide):
+    def value(scale):
+        return mc.estimate(key, mc.Expectation(hide(scale), STANDARD), budget=COUNT).value
+
+    assert float(jax.grad(value)(3.0)) == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.parametrize("wrt", ["target", "threshold"])

@@ -4,6 +4,7 @@
 is an array, and only what cannot be a number (functions, integers that may be shapes, strings) is static.
 """
 
+import types
 from typing import Any
 
 import jax
@@ -80,9 +81,30 @@ def is_traced(tree: Any) -> bool:
 
 
 def closes_over_trace(tree: Any) -> bool:
-    """Whether any leaf is a function that closes over something traced: its identity must not key a cache."""
-    cells = [cell for leaf in jax.tree.leaves(tree) for cell in getattr(leaf, "__closure__", None) or ()]
-    return any(is_traced(cell.cell_contents) for cell in cells if _is_filled(cell))
+    """Whether any leaf is a function or an object that holds something traced: its identity must not key a cache."""
+    return any(_holds_tracer(leaf, set()) for leaf in jax.tree.leaves(tree) if not _is_number(leaf))
+
+
+def _holds_tracer(thing: Any, seen: set[int]) -> bool:
+    if id(thing) in seen:
+        return False
+    seen.add(id(thing))
+    if isinstance(thing, Tracer):
+        return True
+    if isinstance(thing, dict | list | tuple):
+        return any(_holds_tracer(x, seen) for x in (thing.values() if isinstance(thing, dict) else thing))
+    if not callable(thing) and not hasattr(thing, "__dict__"):
+        return False
+    if isinstance(thing, type | types.ModuleType | types.BuiltinFunctionType | np.ndarray | jax.Array):
+        return False
+    return any(_holds_tracer(part, seen) for part in _parts(thing))
+
+
+def _parts(thing: Any) -> list[Any]:
+    """What a function or an object holds: closure, defaults, partial arguments, its own object, its attributes."""
+    cells = [cell.cell_contents for cell in getattr(thing, "__closure__", None) or () if _is_filled(cell)]
+    partial = [getattr(thing, name, None) for name in ("func", "args", "keywords", "__self__", "__defaults__")]
+    return [*cells, *(part for part in partial if part is not None), *getattr(thing, "__dict__", {}).values()]
 
 
 def _is_filled(cell: Any) -> bool:

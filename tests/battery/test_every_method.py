@@ -10,7 +10,7 @@ from jax import tree
 
 import mcengine as mc
 from experiments.config import build, build_problem, compose, group_options
-from tests.statistics import MIN_COVERED, covered, normal_scores
+from tests.statistics import MIN_COVERED, covered, least_covered, normal_scores
 
 RUNS = 400
 NUM_SAMPLES = 4_096
@@ -63,6 +63,9 @@ def test_intervals_are_honest_or_flagged(problem, proposal, weighting):
             # No silent failure: runs called ok are hardly ever off by more than four standard errors.
             far = np.abs(select(value, output) - target) > 4 * select(error, output)
             assert np.sum(far & fine) <= 0.01 * RUNS, "runs with status ok are far off"
+            # The intervals called ok cover, however few they are.
+            found = covered(*(side[fine] for side in sides), target)
+            assert found >= least_covered(int(fine.sum())), f"{found} cover of {fine.sum()} ok"
             if fine.mean() < 0.5:
                 continue  # flagged, as it should be where the interval is not to be trusted
             assert covered(*sides, target) >= MIN_COVERED[RUNS], f"coverage with {fine.mean():.0%} ok"
