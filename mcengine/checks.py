@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcengine import distributions
-from mcengine.distributions import Product, event_struct, sample_many
+from mcengine.distributions import Product, event_struct, is_transport, sample_many
 from mcengine.distributions.univariate import concrete
 from mcengine.execution.caching import Static, join, split
 
@@ -46,6 +46,17 @@ def check_events(problem: Any, source: Any) -> None:
 
 def _describe(event: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.shape, event)
+
+
+def check_transport(points: Any, source: Any) -> None:
+    """Raise where points with structure are asked of a distribution that is not the image of the unit cube."""
+    if points.needs_transport and not is_transport(source):
+        families = ", ".join(n for n in distributions.__all__ if is_transport(getattr(distributions, n)))
+        raise TypeError(
+            f"estimate: points.{type(points).__name__} needs a transport (num_uniforms and forward(v)), and "
+            f"{type(source).__name__} is none. Transports are {families}, and what is composed of them; other "
+            "distributions can be drawn with points.IID()."
+        )
 
 
 def check_support(problem: Any, proposal: Any, self_normalised: bool = False) -> None:

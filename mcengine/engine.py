@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from mcengine import numerics
 from mcengine.budgets import Budget, Samples, Seconds
-from mcengine.checks import check_events, check_key, check_support
+from mcengine.checks import check_events, check_key, check_support, check_transport
 from mcengine.distributions import as_distribution, event_struct
 from mcengine.execution.blocks import (
     Plan,
@@ -206,6 +206,8 @@ def prepare(problem: Any, proposal: Any, budget: Any, points: Any, weighting: An
         problem = dataclasses.replace(problem, exact=None)
     source = problem.plain if proposal is None else proposal
     check_events(problem, source)
+    points = points.for_budget(budget.count if isinstance(budget, Samples) else None)
+    check_transport(points, source)
     work = Work(problem, proposal, points, weighting)
     recipe, floats = _recipe(work, source)
     unit = points.unit_size

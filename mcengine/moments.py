@@ -300,6 +300,13 @@ def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
     )
 
 
+def as_one_unit(row: Row) -> Row:
+    """The row of samples that are all of one unit: their mean is one number to the error bar."""
+    m = row.moments
+    unit = Moments(jnp.ones_like(m.count), m.log_scale, m.mean, jnp.zeros_like(m.m2), jnp.zeros_like(m.cross))
+    return Row(unit, row.stats)
+
+
 def merge_all(rows: Row, xp: Any = np) -> Row:
     """Merge rows stacked along the first axis, in a fixed binary tree over their order.
 

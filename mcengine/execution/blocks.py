@@ -36,9 +36,10 @@ class Work(eqx.Module):
 
 
 class Plan(eqx.Module):
-    """The shapes that a run is compiled for; hashable."""
+    """The shapes that a run is compiled for; hashable. A block is drawn `chunk_size` samples at a time."""
 
     block_size: int = eqx.field(static=True)
+    chunk_size: int = eqx.field(static=True)
     tail_length: int = eqx.field(static=True)
     blocks_per_call: int = eqx.field(static=True)
 
@@ -73,17 +74,39 @@ def plan_of(num_samples: int | None, floats_per_sample: int, execution: Executio
     """Block size and tail length: functions of the sample count's next power of two, so few shapes are compiled."""
     rounded = TAIL_SAMPLES if num_samples is None else 2 ** math.ceil(math.log2(max(num_samples, 2)))
     roomy = 2 ** math.floor(math.log2(max(BLOCK_FLOATS // floats_per_sample, 256)))
-    size = execution.block_size or max(min(MAX_BLOCK, roomy, rounded), unit_size)
-    if size % unit_size:
-        raise ValueError(f"Execution: block_size {size} is not a multiple of the points' unit of {unit_size} samples.")
+    size = execution.block_size or min(MAX_BLOCK, roomy, rounded)
     tail = min(MAX_TAIL, int(pareto.tail_size(rounded)))
-    return Plan(size, tail + 1, execution.blocks_per_call)
+    return Plan(*block_and_chunk(size, unit_size), tail + 1, execution.blocks_per_call)
+
+
+def block_and_chunk(size: int, unit_size: int) -> tuple[int, int]:
+    """About `size` samples as whole units: several units to a block, or a block of one unit, drawn in chunks."""
+    if size >= unit_size:
+        whole = size - size % unit_size
+        return whole, whole
+    return unit_size, size if unit_size % size == 0 else unit_size
 
 
 def row_of(work: Work, key: Array, index: Array, extent: Extent, plan: Plan, with_tail: bool) -> Row:
     """Draw block `index`, weigh it, and reduce it to its row."""
-    size, problem, proposal = plan.block_size, work.problem, work.proposal
-    num_valid = jnp.where(index == extent.last_block, extent.last_valid, size)
+    tail_length = plan.tail_length if with_tail else 0
+    if plan.chunk_size == plan.block_size:
+        num_valid = jnp.where(index == extent.last_block, extent.last_valid, plan.block_size)
+        return _row_of_chunk(work, key, index, num_valid, extent, plan.block_size, work.points.unit_size, tail_length)
+    # One unit, larger than what is drawn at a time: its samples are gathered first, then count as one.
+    parts = plan.block_size // plan.chunk_size
+    whole = jnp.asarray(plan.chunk_size, index.dtype)
+
+    def chunk(part: Array) -> Row:
+        return _row_of_chunk(work, key, index * parts + part, whole, extent, plan.chunk_size, 1, tail_length)
+
+    return moments.as_one_unit(moments.merge_all(lax.map(chunk, jnp.arange(parts, dtype=index.dtype)), jnp))
+
+
+def _row_of_chunk(
+    work: Work, key: Array, index: Array, num_valid: Array, extent: Extent, size: int, unit_size: int, tail_length: int
+) -> Row:
+    problem, proposal = work.problem, work.proposal
     source = problem.plain if proposal is None else proposal
     one, indicator = numerics.runtime_one(key), bool(getattr(problem, "is_indicator", False))
     x, log_q = work.points.draw(key, index, size, source)
@@ -101,8 +124,7 @@ def row_of(work: Work, key: Array, index: Array, extent: Extent, plan: Plan, wit
     transform = partial(weighting.transform, num_samples=extent.num_samples) if weighting.changes_weights else None
     return moments.row_of_block(
         log_w, columns, num_valid, transform=transform, with_denominator=weighting.self_normalised,
-        indicator=indicator, unit_size=work.points.unit_size,
-        tail_length=plan.tail_length if with_tail else 0,
+        indicator=indicator, unit_size=unit_size, tail_length=tail_length,
         one=one,
     )  # fmt: skip
 

@@ -14,7 +14,17 @@ import numpy as np
 from jaxtyping import Array
 
 from mcengine import moments, pareto
-from mcengine.execution.blocks import BLOCK_FLOATS, MAX_BLOCK, Extent, Plan, Work, plan_of, row_of, run_samples
+from mcengine.execution.blocks import (
+    BLOCK_FLOATS,
+    MAX_BLOCK,
+    Extent,
+    Plan,
+    Work,
+    block_and_chunk,
+    plan_of,
+    row_of,
+    run_samples,
+)
 from mcengine.execution.caching import Static, join, split
 from mcengine.execution.settings import Execution
 from mcengine.moments import Row
@@ -34,9 +44,10 @@ def replicates_plan(work: Work, num_samples: int, floats_per_sample: int, execut
     if execution.block_size is not None or work.weighting.couples_samples or num_samples > MOST_SAMPLES:
         return plan_of(num_samples, floats_per_sample, execution, unit)
     usual = plan_of(None, floats_per_sample, execution, unit)
-    size = max(min(max(usual.block_size // 32, SMALLEST_BLOCK), LARGEST_BLOCK), unit)
+    size = min(max(usual.chunk_size // 32, SMALLEST_BLOCK), LARGEST_BLOCK)
+    block, chunk = block_and_chunk(size, unit) if unit <= size else (usual.block_size, usual.chunk_size)
     # What one block needs; of many, each has its share of the largest values.
-    return Plan(size, min(usual.tail_length, int(pareto.tail_size(size)) + 1), usual.blocks_per_call)
+    return Plan(block, chunk, min(usual.tail_length, int(pareto.tail_size(block)) + 1), usual.blocks_per_call)
 
 
 def run_replicates(
@@ -45,7 +56,7 @@ def run_replicates(
     """One row per key, in float64, with leading axis [keys]."""
     if num_samples > MOST_SAMPLES:
         return _stack([run_samples(work, key, num_samples, plan, execution) for key in keys])
-    lanes = max(1, min(MAX_BLOCK, BLOCK_FLOATS // floats_per_sample) // (2 * plan.block_size))
+    lanes = max(1, min(MAX_BLOCK, BLOCK_FLOATS // floats_per_sample) // (2 * plan.chunk_size))
     return _concatenate(list(_rows(work, keys, num_samples, plan, lanes)))
 
 

@@ -2,9 +2,24 @@
 
 import os
 from collections.abc import Callable
+from numbers import Integral
+from typing import Any
 
 import equinox as eqx
 import jax
+
+
+def _whole(name: str, or_none: bool = False) -> Callable[[Any], Any]:
+    """A converter to int that refuses, by the field's name, what is no whole number."""
+
+    def convert(value: Any) -> Any:
+        if value is None and or_none:
+            return None
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"Execution: {name} must be an int, got {value!r}.")
+        return int(value)
+
+    return convert
 
 
 class Execution(eqx.Module):
@@ -16,10 +31,10 @@ class Execution(eqx.Module):
     default one per core on CPU and two elsewhere (one computes while the other's rows are merged).
     """
 
-    block_size: int | None = eqx.field(static=True, default=None)
-    blocks_per_call: int = eqx.field(static=True, default=32)
+    block_size: int | None = eqx.field(static=True, default=None, converter=_whole("block_size", or_none=True))
+    blocks_per_call: int = eqx.field(static=True, default=32, converter=_whole("blocks_per_call"))
     progress: Callable[[int, int | None], None] | None = eqx.field(static=True, default=None)
-    threads: int | None = eqx.field(static=True, default=None)
+    threads: int | None = eqx.field(static=True, default=None, converter=_whole("threads", or_none=True))
 
     def __check_init__(self):
         size = self.block_size

@@ -1,4 +1,9 @@
 """How the uniforms of a run are laid out."""
 
+from mcengine.points.antithetic import Antithetic as Antithetic
 from mcengine.points.iid import IID as IID
+from mcengine.points.latin_hypercube import LatinHypercube as LatinHypercube
+from mcengine.points.lattice import Lattice as Lattice
 from mcengine.points.protocol import Points as Points
+from mcengine.points.sobol import Sobol as Sobol
+from mcengine.points.stratified import Stratified as Stratified

@@ -24,6 +24,13 @@ class IID(eqx.Module):
     def unit_size(self) -> int:
         return 1
 
+    @property
+    def needs_transport(self) -> bool:
+        return False
+
+    def for_budget(self, num_samples: int | None) -> "IID":
+        return self
+
     def draw(self, key: PRNGKeyArray, index: Array, size: int, distribution):
         block_key = jax.random.fold_in(key, index)
         if hasattr(distribution, "forward"):
