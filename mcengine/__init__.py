@@ -29,6 +29,9 @@ from mcengine.distributions import Truncated as Truncated
 from mcengine.distributions import Uniform as Uniform
 from mcengine.distributions import Weibull as Weibull
 from mcengine.distributions import as_distribution as as_distribution
+from mcengine.distributions import entropy as entropy
+from mcengine.distributions import kl_divergence as kl_divergence
+from mcengine.distributions import self_information as self_information
 from mcengine.engine import estimate as estimate
 from mcengine.engine import estimate_from as estimate_from
 from mcengine.engine import replicate as replicate

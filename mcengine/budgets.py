@@ -9,12 +9,23 @@ import equinox as eqx
 
 def _whole(value: Any) -> int:
     """An int from 10**6 or 1e6, which is how people and YAML write it; anything else raises."""
+    if isinstance(value, bool):
+        raise TypeError(f"Samples: the number of samples must be a whole number, got {value!r}.")
     if isinstance(value, float) and value.is_integer():
         return int(value)
     try:
         return operator.index(value)  # pyright: ignore[reportArgumentType]
     except TypeError:
         raise TypeError(f"Samples: the number of samples must be a whole number, got {value!r}.") from None
+
+
+def _number_of_seconds(value: Any) -> float:
+    try:
+        if not isinstance(value, bool | str):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"Seconds: the time must be a number of seconds, got {value!r}.")
 
 
 class Samples(eqx.Module):
@@ -34,7 +45,7 @@ class Seconds(eqx.Module):
     result.
     """
 
-    limit: float = eqx.field(static=True, converter=float)
+    limit: float = eqx.field(static=True, converter=_number_of_seconds)
 
     def __check_init__(self):
         if not (math.isfinite(self.limit) and self.limit > 0):

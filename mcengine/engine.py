@@ -204,7 +204,7 @@ def prepare(problem: Any, proposal: Any, budget: Any, points: Any, weighting: An
     if getattr(problem, "exact", None) is not None:
         # The known answer must not reach the kernels, where it would be one more number to carry.
         problem = dataclasses.replace(problem, exact=None)
-    source = problem.plain if proposal is None else proposal
+    source = as_distribution(problem.plain) if proposal is None else proposal
     check_events(problem, source)
     points = points.for_budget(budget.count if isinstance(budget, Samples) else None)
     check_transport(points, source)

@@ -7,6 +7,7 @@ Source: Zhang and Stephens (2009), Technometrics 51, 316-325; Vehtari, Simpson, 
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -112,9 +113,13 @@ def k_hat(log_tail: Any, num_positive: Any, xp: ModuleType = np) -> Any:
 def smooth(log_w: Any, count: Any) -> tuple[Any, Any]:
     """Replace the tail of exp(log_w) by the expected order statistics of the fitted law, capped at the raw maximum.
 
-    **Arguments:** `log_w`, shape [n], of which the `count` entries that are not padding count (padding is -inf).
-    **Returns:** (smoothed log-weights, k-hat); log_w itself where k-hat does not exist.
+    **Arguments:** `log_w`, shape [..., n], of which the `count` entries that are not padding count (padding is -inf);
+    `count`, one number or shape [...]. **Returns:** (smoothed log-weights, [..., n], k-hat, [...]); log_w itself where
+    k-hat does not exist.
     """
+    log_w = jnp.asarray(log_w)
+    if log_w.ndim > 1:
+        return jax.vmap(smooth)(log_w, jnp.broadcast_to(count, log_w.shape[:-1]))
     length = min(int(tail_size(log_w.shape[0])) + 1, log_w.shape[0])
     if length <= MIN_TAIL:
         return log_w, jnp.full((), jnp.nan, log_w.dtype)

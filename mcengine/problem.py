@@ -14,9 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from mcengine.distributions import Box, Distribution, as_distribution, as_parameter
+from mcengine.distributions import Box, Distribution, as_parameter
+from mcengine.distributions.box import check_limits
+from mcengine.distributions.foreign import as_density
+from mcengine.distributions.univariate import concrete
 
 
 def _as_exact(value):
@@ -28,12 +31,12 @@ class Expectation(eqx.Module):
     """mu = E_p[f(X)] = int f(x) p(x) dx.
 
     **Arguments:** `integrand` f, from one sample to an array or a pytree of arrays; `target` p, a distribution of
-    mcengine, numpyro, distrax, TFP or flowjax. If p is known up to a constant only, ask for a self-normalised
-    `weighting`.
+    mcengine, numpyro, distrax, TFP or flowjax, or an object with `log_prob` alone where there will be a proposal. If
+    p is known up to a constant only, ask for a self-normalised `weighting`.
     """
 
     integrand: Callable[[Any], Any]
-    target: Distribution = eqx.field(converter=as_distribution)
+    target: Any = eqx.field(converter=as_density)
     exact: Any = eqx.field(converter=_as_exact, default=None, kw_only=True)
 
     @property
@@ -45,8 +48,31 @@ class Expectation(eqx.Module):
         return None
 
 
+@jax.custom_jvp
+def _is_between(x, lower: Float[Array, "..."], upper: Float[Array, "..."]) -> Bool[Array, ""]:
+    return jnp.all((x >= lower) & (x <= upper))
+
+
+def _is_between_jvp(primals, tangents):
+    moving_x, *moving_limits = (not isinstance(t, SymbolicZero) for t in tangents)
+    if any(moving_limits) and not moving_x:
+        raise ValueError(
+            "Samples of a proposal do not move with the limits of an Integral, so their derivative along a limit is 0 "
+            "and a gradient would silently miss what the integrand has there. Use the pathwise form: give no proposal. "
+            "Or integrate over fixed limits and change variables in the integrand."
+        )
+    out = _is_between(*primals)
+    return out, SymbolicZero.from_primal_value(out)
+
+
+_is_between.defjvp(_is_between_jvp, symbolic_zeros=True)  # pyright: ignore[reportArgumentType]
+
+
 class Lebesgue(eqx.Module):
-    """Volume on the box between `lower` and `upper`: log density 0 inside, -inf outside. Not a probability."""
+    """Volume on the box between `lower` and `upper`: log density 0 inside, -inf outside. Not a probability.
+
+    Differentiating along a limit raises for points that do not depend on it.
+    """
 
     lower: Float[Array, "..."] = eqx.field(converter=as_parameter)
     upper: Float[Array, "..."] = eqx.field(converter=as_parameter)
@@ -56,7 +82,7 @@ class Lebesgue(eqx.Module):
         return self.lower, self.upper
 
     def log_prob(self, x):
-        return jnp.where(jnp.all((x >= self.lower) & (x <= self.upper)), 0.0, -jnp.inf)
+        return jnp.where(_is_between(x, self.lower, self.upper), 0.0, -jnp.inf)
 
 
 class Integral(eqx.Module):
@@ -76,7 +102,7 @@ class Integral(eqx.Module):
     exact: Any = eqx.field(converter=_as_exact, default=None, kw_only=True)
 
     def __check_init__(self):
-        Box(self.lower, self.upper)  # raises for bad limits
+        check_limits("Integral", self.lower, self.upper)
 
     @property
     def target(self) -> Lebesgue:
@@ -104,9 +130,7 @@ def _reaches_jvp(primals, tangents):
             "with proposal=jax.lax.stop_gradient(target) (and a threshold that is not differentiated)."
         )
     out = _reaches(*primals)
-    return out, SymbolicZero.from_primal_value(out) if hasattr(SymbolicZero, "from_primal_value") else jnp.zeros_like(
-        out
-    )
+    return out, SymbolicZero.from_primal_value(out)
 
 
 _reaches.defjvp(_reaches_jvp, symbolic_zeros=True)  # pyright: ignore[reportArgumentType]
@@ -117,17 +141,29 @@ class Probability(eqx.Module):
 
     NaN scores are counted as non-finite values. For a lower tail negate score and threshold.
 
-    **Arguments:** `score`, from one sample to a scalar; `target`; `threshold`, a number or an array (one probability
-    for each level, from the same samples).
+    **Arguments:** `score`, from one sample to a scalar; `target`, as in `Expectation`; `threshold`, a number or an
+    array (one probability for each level, from the same samples), infinite at most.
+
+    **Raises:** `ValueError` for a threshold that is NaN, and for a score that does not fit the threshold's shape.
     """
 
     score: Callable[[Any], Float[Array, ""]]
-    target: Distribution = eqx.field(converter=as_distribution)
+    target: Any = eqx.field(converter=as_density)
     threshold: Float[Array, "..."] = eqx.field(converter=as_parameter)
     exact: Any = eqx.field(converter=_as_exact, default=None, kw_only=True)
 
+    def __check_init__(self):
+        threshold = concrete(self.threshold)
+        if threshold is not None and np.any(np.isnan(threshold)):
+            raise ValueError(f"Probability: the threshold is NaN, which no score reaches: threshold={threshold}.")
+
     def integrand(self, x):
         score = jnp.asarray(self.score(x), dtype=self.threshold.dtype)
+        if score.shape not in ((), self.threshold.shape):
+            raise ValueError(
+                f"Probability: the score of one sample must be a scalar, or of the threshold's shape "
+                f"{self.threshold.shape}, got shape {score.shape}."
+            )
         hit = _reaches(jnp.broadcast_to(score, self.threshold.shape), self.threshold)
         return jnp.where(jnp.isnan(score), jnp.nan, hit)
 

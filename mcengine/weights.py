@@ -6,8 +6,11 @@ any array of log-ratios, and stays in log space until `from_log`.
 Source for truncation: Ionides (2008), JCGS 17, 295-311. For smoothing: Vehtari et al. (2024), JMLR 25.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax import nn
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from mcengine import pareto
@@ -49,13 +52,22 @@ def clipped(log_w: Float[Array, "*shape"], log_low: float | Array, log_high: flo
     return jnp.clip(log_w, log_low, log_high)
 
 
-def pareto_smoothed(log_w: Float[Array, " n"], count: Array | int | None = None) -> tuple[Array, Array]:
+def pareto_smoothed(log_w: ArrayLike | Sequence, count: ArrayLike | Sequence | None = None) -> tuple[Array, Array]:
     """Log-weights whose largest values are replaced by smoothed ones, and their k-hat (NaN where it has no meaning).
 
     The largest M = `pareto.tail_size(n)` weights become the quantiles (i - 1/2)/M of the generalised Pareto law fitted
-    to them, capped at the largest raw weight. `count` says how many entries are real where the rest is padding (-inf).
+    to them, capped at the largest raw weight.
+
+    **Arguments:** `log_w`, shape [..., n]; `count`, how many entries are real where the rest is padding (-inf), one
+    number or shape [...]. **Returns:** shapes [..., n] and [...].
+
+    **Raises:** `ValueError` for a single number.
     """
-    return pareto.smooth(log_w, log_w.shape[-1] if count is None else count)
+    log_w = jnp.asarray(log_w)
+    log_w = log_w if jnp.issubdtype(log_w.dtype, jnp.floating) else log_w.astype(float)
+    if log_w.ndim == 0:
+        raise ValueError(f"pareto_smoothed: log_w must have an axis of samples, got the number {log_w}.")
+    return pareto.smooth(log_w, jnp.asarray(log_w.shape[-1] if count is None else count))
 
 
 def effective_sample_size(log_w: Float[Array, "*shape n"]) -> Float[Array, "*shape"]:
@@ -68,6 +80,7 @@ def largest_share(log_w: Float[Array, "*shape n"]) -> Float[Array, "*shape"]:
     return jnp.exp(jnp.max(log_w, axis=-1) - nn.logsumexp(log_w, axis=-1))
 
 
-def k_hat(log_w: Float[Array, " n"]) -> Float[Array, ""]:
-    """Pareto tail index of the weights: above 0.5 the variance is infinite, above 0.7 error bars are useless."""
+def k_hat(log_w: ArrayLike | Sequence) -> Array:
+    """Pareto tail index of the weights along the last axis: above 0.5 the variance is infinite, above 0.7 error bars
+    are useless."""
     return pareto_smoothed(log_w)[1]

@@ -97,3 +97,10 @@ def test_every_public_thing_has_a_docstring(path):
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{node.name} has none"
+
+
+def test_reference_data_says_where_it_is_from():
+    data = ROOT / "tests" / "data"
+    listed = (data / "README.md").read_text()
+    for path in data.iterdir():
+        assert path.name == "README.md" or f"`{path.name}`" in listed, f"tests/data/README.md does not list {path.name}"

@@ -78,3 +78,30 @@ def test_discrete_weights_have_no_tail_index():
     smoothed, k = weights.pareto_smoothed(log_w)
     assert np.isnan(k)
     np.testing.assert_array_equal(smoothed, log_w)
+
+
+def test_pareto_smoothing_works_row_by_row_and_takes_numpy_and_lists():
+    rows = np.random.default_rng(4).standard_normal((2, 3, 400)).astype(np.float32) * 1.5
+    rows[1, 2, 300:] = -np.inf
+    counts = np.full((2, 3), 400)
+    counts[1, 2] = 300
+    smooth = jax.jit(weights.pareto_smoothed)
+    smoothed, k = smooth(rows, counts)
+    assert smoothed.shape == rows.shape
+    assert k.shape == (2, 3)
+    for index in np.ndindex(2, 3):
+        alone, k_alone = smooth(rows[index], counts[index])
+        np.testing.assert_allclose(smoothed[index], alone, rtol=1e-5)
+        np.testing.assert_allclose(k[index], k_alone, rtol=1e-4, atol=1e-5)
+        assert np.any(smoothed[index] != rows[index])
+    for row in (rows[0, 0], rows[0, 0].tolist()):
+        np.testing.assert_allclose(weights.k_hat(row), k[0, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_pareto_smoothing_of_whole_numbers_and_of_too_few():
+    smoothed, k = weights.pareto_smoothed([[0, 1, 2], [2, 1, 0]])
+    np.testing.assert_array_equal(smoothed, [[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]])
+    assert np.all(np.isnan(k))
+    assert k.shape == (2,)
+    with pytest.raises(ValueError, match="must have an axis of samples"):
+        weights.pareto_smoothed(1.0)

@@ -15,6 +15,7 @@ from mcengine.distributions.information import entropy as entropy
 from mcengine.distributions.information import kl_divergence as kl_divergence
 from mcengine.distributions.information import self_information as self_information
 from mcengine.distributions.lognormal import LogNormal as LogNormal
+from mcengine.distributions.mixture import Labelled as Labelled
 from mcengine.distributions.mixture import Mixture as Mixture
 from mcengine.distributions.multivariate_normal import MultivariateNormal as MultivariateNormal
 from mcengine.distributions.normal import Normal as Normal

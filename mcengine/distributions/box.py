@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
 from mcengine.distributions.protocol import sample_by_transport
+from mcengine.distributions.uniform import strictly_inside
 from mcengine.distributions.univariate import (
     as_event,
     as_parameter,
@@ -47,19 +48,7 @@ class Box(eqx.Module):
         self.kind = _kind_of_sides(self.lower, self.upper)
 
     def __check_init__(self):
-        if self.lower.shape != self.upper.shape:
-            raise ValueError(
-                f"Box: lower and upper must have the same shape, got {self.lower.shape} and {self.upper.shape}."
-            )
-        lower, upper = concrete(self.lower), concrete(self.upper)
-        if lower is None or upper is None:
-            return
-        if np.any(np.isnan(lower)) or np.any(np.isnan(upper)):
-            raise ValueError(f"Box: a limit is NaN: lower={lower}, upper={upper}.")
-        if np.any(lower > upper):
-            raise ValueError(f"Box: limits are upside down: lower={lower} must be below upper={upper}.")
-        if np.any(lower == upper):
-            raise ValueError(f"Box: lower and upper are equal, the box is empty: lower={lower}, upper={upper}.")
+        check_limits("Box", self.lower, self.upper)
 
     @property
     def num_uniforms(self) -> int:
@@ -102,7 +91,7 @@ class Box(eqx.Module):
 
     def _from_tails(self, v, log_lower, log_upper, smaller):
         if self.kind == "finite":
-            return _from_nearer_end(v, self.lower, self.upper)
+            return strictly_inside(_from_nearer_end(v, self.lower, self.upper), self.lower, self.upper)
         line = _student_t2_quantile(v, smaller)
         if self.kind == "line":
             return line
@@ -110,7 +99,8 @@ class Box(eqx.Module):
         half_up = a + 2.0 * jnp.expm1(-0.5 * log_upper)
         half_down = b - 2.0 * jnp.expm1(-0.5 * log_lower)
         half = jnp.where(has_lower, half_up, jnp.where(has_upper, half_down, line))
-        return jnp.where(has_lower & has_upper, _from_nearer_end(v, a, b), half)
+        x = jnp.where(has_lower & has_upper, _from_nearer_end(v, a, b), half)
+        return strictly_inside(x, self.lower, self.upper)
 
     def _inner_density(self, x):
         """Each coordinate's log density at a point of the box."""
@@ -150,6 +140,21 @@ class Box(eqx.Module):
         """Which limits are finite, and limits that are harmless in the formulas of the other kinds of side."""
         has_lower, has_upper = jnp.isfinite(self.lower), jnp.isfinite(self.upper)
         return has_lower, has_upper, jnp.where(has_lower, self.lower, 0.0), jnp.where(has_upper, self.upper, 1.0)
+
+
+def check_limits(family: str, lower: Array, upper: Array) -> None:
+    """Raise unless the limits have one shape and, where they are concrete, lower < upper everywhere."""
+    if lower.shape != upper.shape:
+        raise ValueError(f"{family}: lower and upper must have the same shape, got {lower.shape} and {upper.shape}.")
+    low, high = concrete(lower), concrete(upper)
+    if low is None or high is None:
+        return
+    if np.any(np.isnan(low)) or np.any(np.isnan(high)):
+        raise ValueError(f"{family}: a limit is NaN: lower={low}, upper={high}.")
+    if np.any(low > high):
+        raise ValueError(f"{family}: limits are upside down: lower={low} must be below upper={high}.")
+    if np.any(low == high):
+        raise ValueError(f"{family}: lower and upper are equal, the box is empty: lower={low}, upper={high}.")
 
 
 def _kind_of_sides(lower: Array, upper: Array) -> str:

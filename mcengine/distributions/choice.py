@@ -1,12 +1,50 @@
 """Choosing one of K things by one centred uniform, both tails right."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
 
-@jax.custom_jvp
+def refusing_pathwise(choose: Callable[..., Int[Array, "..."]]) -> Callable[..., Int[Array, "..."]]:
+    """`choose` so that differentiating along any of its arguments raises instead of giving 0."""
+    guarded = jax.custom_jvp(choose)
+
+    def rule(primals, tangents):
+        if not all(isinstance(t, SymbolicZero) for t in tangents):
+            raise ValueError(
+                "The derivative of a discrete choice along its probabilities (of a Categorical, a Bernoulli, the "
+                "weights of a Mixture, a policy, a transition or a start table) is 0 almost everywhere, so a pathwise "
+                "gradient would silently miss it. Use the score form: differentiate the target's parameters with "
+                "proposal=jax.lax.stop_gradient(target)."
+            )
+        chosen = guarded(*primals)
+        return chosen, SymbolicZero.from_primal_value(chosen)
+
+    guarded.defjvp(rule, symbolic_zeros=True)  # pyright: ignore[reportArgumentType]
+    return guarded
+
+
+def sums_from_both_ends(
+    weights: Float[Array, "*shape k"],
+) -> tuple[Float[Array, "*shape steps"], Float[Array, "*shape steps"]]:
+    """The sums of the weights of 0..j and of those of j+1..k-1, for every category j but the last.
+
+    Category j is passed over by a centred uniform v > 0 where v exceeds the first, by v < 0 where the second exceeds
+    -v. The small one of either pair is exact, and a weight of zero leaves no gap at all.
+    """
+    # A sum's rounding depends on its order, so a weight of zero could still open a gap: the running maximum over
+    # the others closes it.
+    axis = weights.ndim - 1
+    from_below = jax.lax.cummax(jnp.where(weights > 0, jnp.cumsum(weights, -1), 0.0), axis=axis)
+    backward = weights[..., ::-1]
+    from_above = jax.lax.cummax(jnp.where(backward > 0, jnp.cumsum(backward, -1), 0.0), axis=axis)[..., ::-1]
+    return from_below[..., :-1], from_above[..., 1:]
+
+
+@refusing_pathwise
 def choose(log_weights: Float[Array, "*shape k"], v: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
     """The category whose stretch of [0, 1] holds the uniform: category j for c_(j-1) < u <= c_j.
 
@@ -16,30 +54,10 @@ def choose(log_weights: Float[Array, "*shape k"], v: Float[Array, "*shape"]) -> 
 
     **Arguments:** `log_weights`, normalised along the last axis; `v`, centred uniforms.
     """
-    weights = jnp.exp(log_weights)
-    # A sum's rounding depends on its order, so a weight of zero could still open a gap: the running maximum over
-    # the others closes it.
-    from_below = jax.lax.cummax(jnp.where(weights > 0, jnp.cumsum(weights, -1), 0.0), axis=weights.ndim - 1)
-    from_above = jnp.cumsum(weights[..., ::-1], -1)
-    from_above = jax.lax.cummax(jnp.where(weights[..., ::-1] > 0, from_above, 0.0), axis=weights.ndim - 1)[..., ::-1]
+    from_below, from_above = sums_from_both_ends(jnp.exp(log_weights))
     u = v[..., None]
-    # Category j is passed where u > c_j, that is where 1 - u < the sum of all above j.
-    passed = jnp.where(u > 0, u > from_below[..., :-1], -u < from_above[..., 1:])
+    passed = jnp.where(u > 0, u > from_below, -u < from_above)
     return jnp.sum(passed, axis=-1, dtype=jnp.int32)
-
-
-def _choose_jvp(primals, tangents):
-    if not all(isinstance(t, SymbolicZero) for t in tangents):
-        raise ValueError(
-            "The derivative of a discrete choice along its probabilities (of a Categorical, a Bernoulli or the weights "
-            "of a Mixture) is 0 almost everywhere, so a pathwise gradient would silently miss it. Use the score form: "
-            "differentiate the target's parameters with proposal=jax.lax.stop_gradient(target)."
-        )
-    chosen = choose(*primals)
-    return chosen, SymbolicZero.from_primal_value(chosen)
-
-
-choose.defjvp(_choose_jvp, symbolic_zeros=True)  # pyright: ignore[reportArgumentType]
 
 
 def take(chosen: Int[Array, ""], alternatives):

@@ -29,11 +29,28 @@ def as_distribution(obj: Any) -> Distribution:
 
     **Raises:** `TypeError` for what is no distribution; `ValueError` for a batch of distributions or a conditional one.
     """
+    return _through_the_door(obj, ("sample", "log_prob"))
+
+
+def as_density(obj: Any) -> Any:
+    """`obj` as `as_distribution` returns it, except that `log_prob` will do where there is no `sample`.
+
+    For a target known by its density alone: it is weighed by, and the samples come from a proposal.
+    """
+    return _through_the_door(obj, ("log_prob",))
+
+
+def family_name(distribution: Any) -> str:
+    """What to call a distribution in a message: its class, or that of the foreign object behind it."""
+    return repr(distribution.template) if isinstance(distribution, Foreign) else type(distribution).__name__
+
+
+def _through_the_door(obj: Any, needed: tuple[str, ...]) -> Any:
     if isinstance(obj, type):
         raise TypeError(
             f"{obj.__name__} is a class, not a distribution: make an object of it, as in {obj.__name__}(...)."
         )
-    lacking = [name for name in ("sample", "log_prob") if not callable(getattr(obj, name, None))]
+    lacking = [name for name in needed if not callable(getattr(obj, name, None))]
     if lacking:
         raise TypeError(
             f"{type(obj).__name__} is no distribution: it has no method {' and no method '.join(lacking)}. "
@@ -41,7 +58,8 @@ def as_distribution(obj: Any) -> Distribution:
         )
     library = library_of(obj)
     if library is None:
-        _require_one_key(obj)
+        if callable(getattr(obj, "sample", None)):
+            _require_one_key(obj)
         return obj
     with relaxed():
         _require_one_law(obj)

@@ -71,11 +71,15 @@ class Mixture(eqx.Module):
     def sample_many(self, key: PRNGKeyArray, num: int):
         if is_transport(self):
             return sample_many(self, key, num)
+        return self.sample_many_labelled(key, num)[0]
+
+    def sample_many_labelled(self, key: PRNGKeyArray, num: int):
+        """(samples, the component that drew each)."""
         choice_key, *keys = jax.random.split(key, 1 + len(self.components))
         v = numerics.centred_uniform(numerics.uniform_bits(choice_key, 1, (num,)))
         chosen = jax.vmap(lambda one: choice.choose(self._log_weights, one))(v)
         draws = [sample_many(component, k, num) for component, k in zip(self.components, keys, strict=True)]
-        return jax.vmap(lambda c, *x: choice.take(c, x))(chosen, *draws)
+        return jax.vmap(lambda c, *x: choice.take(c, x))(chosen, *draws), chosen
 
     def log_prob(self, x) -> Float[Array, ""]:
         log_weights = self._log_weights
@@ -86,13 +90,40 @@ class Mixture(eqx.Module):
         return choice.log_weights_of(self.weights)
 
     def _forward(self, v: Float[Array, " num_uniforms"]):
+        x = self.forward_labelled(v)[0]
+        return x, self.log_prob(x)
+
+    def forward_labelled(self, v: Float[Array, " num_uniforms"]):
+        """(sample, the component that drew it), for components that are transports."""
         chosen = choice.choose(self._log_weights, v[0])
         if _alike_and_small(self.components):
             component = choice.take(chosen, self.components)
-            x = component.forward(v[1 : 1 + component.num_uniforms])[0]
-        else:
-            x = choice.take(chosen, [c.forward(v[1 : 1 + c.num_uniforms])[0] for c in self.components])
-        return x, self.log_prob(x)
+            return component.forward(v[1 : 1 + component.num_uniforms])[0], chosen
+        return choice.take(chosen, [c.forward(v[1 : 1 + c.num_uniforms])[0] for c in self.components]), chosen
+
+
+class Labelled(eqx.Module):
+    """A mixture whose event is (x, the component that drew it), for weights that depend on the component.
+
+    It is drawn from, never weighed: the log density that `forward` gives is 0.
+    """
+
+    mixture: Mixture
+
+    @property
+    def num_uniforms(self) -> int:
+        return self.mixture.num_uniforms
+
+    @property
+    def forward(self):
+        _ = self.mixture.forward  # raises, and so is not there, where a component is no transport
+        return lambda v: (self.mixture.forward_labelled(v), jnp.zeros((), v.dtype))
+
+    def sample(self, key: PRNGKeyArray):
+        return jax.tree.map(lambda leaf: leaf[0], self.sample_many(key, 1))
+
+    def sample_many(self, key: PRNGKeyArray, num: int):
+        return self.mixture.sample_many_labelled(key, num)
 
 
 def check_weights(family: str, weights: Array, num: int) -> None:

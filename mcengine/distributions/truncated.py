@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
+from mcengine.distributions.foreign import as_distribution, family_name
 from mcengine.distributions.protocol import event_struct, sample_by_transport
 from mcengine.distributions.univariate import as_event, as_parameter, concrete, uniforms_of_event
 
@@ -26,13 +27,14 @@ class Truncated(eqx.Module):
     `Truncated(Normal(), 0.0, 1.0)`.
 
     **Arguments:** `distribution`, a family that offers `log_density`, `log_cdf`, `log_sf` and `quantile` (Normal,
-    LogNormal, Uniform, Exponential, Gumbel, Weibull, GeneralisedPareto, Box); `lower` < `upper`, scalars or of the
+    LogNormal, Uniform, Exponential, Gumbel, Weibull, GeneralisedPareto, Box), or another library's object of such a
+    family; `lower` < `upper`, scalars or of the
     event's shape, infinite for no limit.
 
     **Raises:** `TypeError` for another family; `ValueError` for limits upside down or with no probability between.
     """
 
-    distribution: Any
+    distribution: Any = eqx.field(converter=as_distribution)
     lower: Float[Array, "..."] = eqx.field(converter=as_parameter, default=-np.inf)
     upper: Float[Array, "..."] = eqx.field(converter=as_parameter, default=np.inf)
 
@@ -40,7 +42,7 @@ class Truncated(eqx.Module):
         lacking = [name for name in _NEEDED if not callable(getattr(self.distribution, name, None))]
         if lacking:
             raise TypeError(
-                f"Truncated: {type(self.distribution).__name__} has no {', '.join(lacking)}; the families that can be "
+                f"Truncated: {family_name(self.distribution)} has no {', '.join(lacking)}; the families that can be "
                 f"truncated are {_KNOWN}."
             )
         shape = event_struct(self.distribution).shape

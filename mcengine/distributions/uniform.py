@@ -1,6 +1,7 @@
 """Independent uniform coordinates."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -48,7 +49,7 @@ class Uniform(eqx.Module):
         lower, upper = broadcast_parameters(self.lower, self.upper)
         v = uniforms_of_event(v, lower.shape)
         # Counted from the nearer end, so that both ends are resolved alike.
-        x = jnp.where(v > 0, lower, upper) + (upper - lower) * v
+        x = strictly_inside(jnp.where(v > 0, lower, upper) + (upper - lower) * v, lower, upper)
         return x, -jnp.sum(jnp.log(upper - lower))
 
     def sample(self, key: PRNGKeyArray):
@@ -77,7 +78,22 @@ class Uniform(eqx.Module):
         """The point with log P(X_i <= x_i) = log_lower and log P(X_i > x_i) = log_upper; the smaller one decides."""
         lower, upper = broadcast_parameters(self.lower, self.upper)
         width = upper - lower
-        return jnp.where(log_lower < log_upper, lower + width * jnp.exp(log_lower), upper - width * jnp.exp(log_upper))
+        x = jnp.where(log_lower < log_upper, lower + width * jnp.exp(log_lower), upper - width * jnp.exp(log_upper))
+        return strictly_inside(x, lower, upper)
+
+
+@jax.custom_jvp
+def strictly_inside(x: Array, lower: Array, upper: Array) -> Array:
+    """x moved off the limits, where rounding may put it and an integrand may be infinite; its gradient is that of x."""
+    tiny = jnp.finfo(x.dtype).tiny
+    # What is next to 0 is flushed to 0.
+    least = jnp.where(lower == 0, tiny, jnp.nextafter(lower, upper))
+    most = jnp.where(upper == 0, -tiny, jnp.nextafter(upper, lower))
+    return jnp.clip(x, least, most)
+
+
+# nextafter has no derivative, and a clipped sample still moves with the limits.
+strictly_inside.defjvps(lambda x_dot, *_: x_dot, None, None)
 
 
 def _log_fraction(part, whole):

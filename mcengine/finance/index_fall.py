@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from mcengine.distributions import StudentT
@@ -31,25 +32,32 @@ def index_fall(
     """P(S_days / S_0 <= 1 - fall), the daily log returns independent Student-t fitted to the prices in a CSV file.
 
     P(-sum_t r_t >= -log(1 - fall)),  r_t ~ t_df(loc, scale); target of event shape [days]. `exact` is the n-fold FFT
-    convolution (`student_sum_tail`), good to 1e-6 of itself; None where light tails put it out of reach.
+    convolution (`student_sum_tail`), good to 1e-6 of itself; None where light tails put it out of reach, or where
+    `fall` is traced.
 
     **Arguments:** `fall`, a share in (0, 1), 0.2 for 20 %; `days`, trading days; `csv` and the columns as in
     `load_prices`: by default the S&P 500 from 1999 to 2018.
 
-    **Raises:** `ValueError` for `fall` outside (0, 1), `days` below 1 and bad files; `FileNotFoundError`.
+    **Raises:** `ValueError` for `fall` outside (0, 1), `days` below 1 and bad files; `TypeError` for traced `days`;
+    `FileNotFoundError`.
 
     When it lies: the days are independent in the model. Real bad days come in clusters, so true ten-day losses are
     likelier than this.
     """
-    if not (np.ndim(fall) == 0 and 0.0 < float(fall) < 1.0):
+    known = not isinstance(fall, Tracer)  # not inside jit, vmap or grad
+    if np.ndim(fall) != 0 or (known and not 0.0 < float(fall) < 1.0):
         raise ValueError(f"index_fall: fall must lie strictly between 0 and 1 (0.2 for 20 %), got {fall}.")
+    if isinstance(days, Tracer):
+        raise TypeError("index_fall: days is the length of a sample and cannot be traced: pass an int, static in jit.")
     if int(days) != days or days < 1:
         raise ValueError(f"index_fall: days must be a whole number of at least 1, got {days}.")
     days = int(days)
     fit = fitted_model(csv, date_column, price_column, max_gap_days)
+    target = StudentT(fit.df, jnp.full(days, fit.loc), jnp.full(days, fit.scale))
+    if not known:
+        return Probability(loss, target, -jnp.log1p(-fall))
     threshold = -float(np.log1p(-float(fall)))
     tail = student_sum_tail((threshold + days * fit.loc) / fit.scale, fit.df, days)
-    target = StudentT(fit.df, jnp.full(days, fit.loc), jnp.full(days, fit.scale))
     return Probability(loss, target, threshold, exact=None if np.isnan(tail) else tail)
 
 

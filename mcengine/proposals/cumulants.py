@@ -24,6 +24,7 @@ from mcengine.distributions import (
     Weibull,
     as_distribution,
 )
+from mcengine.distributions.foreign import family_name
 from mcengine.distributions.univariate import broadcast_parameters, concrete
 from mcengine.proposals.parts import of_event_shape, split_event
 
@@ -39,7 +40,7 @@ def cumulant_generating(distribution, tilt) -> Float[Array, ""]:
     if cumulant is None:
         names = ", ".join(family.__name__ for family in _CUMULANTS)
         raise TypeError(
-            f"cumulant_generating: no closed form for {type(distribution).__name__}; there is one for {names}."
+            f"cumulant_generating: no closed form for {family_name(distribution)}; there is one for {names}."
         )
     return cumulant(distribution, tilt)
 

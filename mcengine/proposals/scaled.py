@@ -22,6 +22,7 @@ from mcengine.distributions import (
     as_distribution,
     as_parameter,
 )
+from mcengine.distributions.foreign import family_name
 from mcengine.distributions.univariate import concrete
 from mcengine.proposals.parts import of_event_shape, split_event
 
@@ -62,7 +63,7 @@ def scaled(distribution, factor) -> Distribution:
     if isinstance(distribution, _BY_RATE):
         return eqx.tree_at(lambda d: d.rate, distribution, jnp.broadcast_to(distribution.rate, factor.shape) / factor)
     names = ", ".join(family.__name__ for family in (MultivariateNormal, *_BY_SCALE, *_BY_RATE))
-    raise TypeError(f"scaled: {type(distribution).__name__} has no scale to inflate; {names} have.")
+    raise TypeError(f"scaled: {family_name(distribution)} has no scale to inflate; {names} have.")
 
 
 def _scaled_matrix(distribution, factor):

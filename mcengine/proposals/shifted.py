@@ -14,6 +14,7 @@ from mcengine.distributions import (
     StudentT,
     as_distribution,
 )
+from mcengine.distributions.foreign import family_name
 from mcengine.proposals.parts import of_event_shape, split_event
 
 _FAMILIES = (Normal, MultivariateNormal, StudentT, Gumbel)
@@ -46,6 +47,6 @@ def _require_line(distribution):
     if not isinstance(distribution, (*_FAMILIES, Affine, Product, Mixture)):
         names = ", ".join(family.__name__ for family in _FAMILIES)
         raise TypeError(
-            f"shifted: {type(distribution).__name__} has no location on the whole line; {names} can be shifted. "
+            f"shifted: {family_name(distribution)} has no location on the whole line; {names} can be shifted. "
             "mcengine.Affine shifts any continuous law, and its support with it."
         )

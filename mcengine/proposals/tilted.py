@@ -20,6 +20,7 @@ from mcengine.distributions import (
     Uniform,
     as_distribution,
 )
+from mcengine.distributions.foreign import family_name
 from mcengine.distributions.univariate import broadcast_parameters
 from mcengine.proposals.cumulants import (
     as_tilt,
@@ -50,7 +51,7 @@ def tilted(distribution, tilt) -> Distribution:
     rule = _RULES.get(type(distribution))
     if rule is None:
         names = ", ".join(family.__name__ for family in _RULES)
-        raise TypeError(f"tilted: {type(distribution).__name__} cannot be tilted; {names} can.")
+        raise TypeError(f"tilted: {family_name(distribution)} cannot be tilted; {names} can.")
     return rule(distribution, tilt)
 
 

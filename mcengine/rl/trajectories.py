@@ -3,14 +3,12 @@
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mcengine import numerics
-from mcengine.distributions import as_parameter
+from mcengine.distributions import as_parameter, choice
 from mcengine.distributions.normal import LOG_SQRT_2PI
 from mcengine.distributions.protocol import sample_by_transport
 from mcengine.rl.mdp import TabularMDP, require_probabilities
@@ -109,31 +107,20 @@ def safe_log(table: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.where(positive, jnp.log(jnp.where(positive, table, 1.0)), -jnp.inf)
 
 
-def steps_of(table: Float[Array, "rows choices"]) -> Float[Array, "rows steps"]:
-    """Each row's cumulative probabilities but the last, 1 from the last possible choice on."""
-    # Without that, a sum that rounds to less than 1 would now and then draw an impossible last choice.
-    remaining = jnp.cumsum(table[:, ::-1], axis=1)[:, ::-1]
-    return jnp.where(remaining[:, 1:] > 0, jnp.cumsum(table, axis=1)[:, :-1], 1.0)
+def steps_of(table: Float[Array, "rows choices"]) -> Float[Array, "two_rows steps"]:
+    """What a centred uniform must exceed to pass each choice but the last, one row below the other for v > 0 and v < 0.
+
+    Row r holds the cumulative probabilities of `table[r]`, row `rows + r` the negatives of the sums of all that come
+    after: one comparison serves either half, and a rare choice is drawn as often as it says at either end.
+    """
+    from_below, from_above = choice.sums_from_both_ends(table)
+    return jnp.concatenate([from_below, -from_above])
 
 
-@jax.custom_jvp
-def choose(steps: Float[Array, "rows steps"], row: Int[Array, ""], v: Float[Array, ""]) -> Int[Array, ""]:
-    """The choice that the centred uniform v makes by the cumulative probabilities in `row`: one uniform a choice."""
-    u = numerics.to_unit(v)
-    passed = [u > look_up(steps[:, k], row) for k in range(steps.shape[1])]
+@choice.refusing_pathwise
+def choose(steps: Float[Array, "two_rows steps"], row: Int[Array, ""], v: Float[Array, ""]) -> Int[Array, ""]:
+    """The choice that the centred uniform v makes by the probabilities in `row` of the table of `steps_of`."""
+    row = row + jnp.where(v > 0, 0, steps.shape[0] // 2)
+    passed = [v > look_up(steps[:, k], row) for k in range(steps.shape[1])]
     # Scalar gathers added up: a gather of the row and a sum over it take twice the time.
     return sum((p.astype(jnp.int32) for p in passed), jnp.zeros((), jnp.int32))
-
-
-def _choose_jvp(primals, tangents):
-    if not isinstance(tangents[0], SymbolicZero):
-        raise ValueError(
-            "The derivative of a discrete choice along its probabilities is 0 almost everywhere, so a pathwise "
-            "gradient along a policy, a transition or a start table would silently miss it. Use the score form: "
-            "differentiate the target with proposal=jax.lax.stop_gradient(target)."
-        )
-    chosen = choose(*primals)
-    return chosen, SymbolicZero.from_primal_value(chosen)
-
-
-choose.defjvp(_choose_jvp, symbolic_zeros=True)  # pyright: ignore[reportArgumentType]

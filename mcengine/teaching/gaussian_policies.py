@@ -4,9 +4,10 @@ import math
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from mcengine.distributions import Distribution, Normal
+from mcengine.distributions import Distribution, Normal, as_distribution
 from mcengine.problem import Expectation
 
 
@@ -18,7 +19,7 @@ def action(x: Float[Array, ""]) -> Float[Array, ""]:
 class SelfInformation(eqx.Module):
     """-log p(x) in nats: how surprising the action x is. Its mean under p is the entropy."""
 
-    policy: Distribution
+    policy: Distribution = eqx.field(converter=as_distribution)
 
     def __call__(self, x: Float[Array, ""]) -> Float[Array, ""]:
         return -self.policy.log_prob(x)
@@ -27,8 +28,8 @@ class SelfInformation(eqx.Module):
 class LogDensityDifference(eqx.Module):
     """log p(x) - log q(x), the evidence of one action for p against q. Its mean under p is KL(p || q)."""
 
-    new: Distribution
-    old: Distribution
+    new: Distribution = eqx.field(converter=as_distribution)
+    old: Distribution = eqx.field(converter=as_distribution)
 
     def __call__(self, x: Float[Array, ""]) -> Float[Array, ""]:
         return self.new.log_prob(x) - self.old.log_prob(x)
@@ -36,7 +37,7 @@ class LogDensityDifference(eqx.Module):
 
 def policy_mean(loc=5.0, scale=1.0) -> Expectation:
     """Mean action of the new policy N(loc, scale^2)."""
-    return Expectation(action, _policy("policy_mean", loc, scale), exact=loc)
+    return Expectation(action, _policy("policy_mean", loc, scale), exact=loc if _are_known(loc, scale) else None)
 
 
 def policy_kl(loc=5.0, scale=1.0, old_loc=2.0, old_scale=1.0) -> Expectation:
@@ -45,18 +46,26 @@ def policy_kl(loc=5.0, scale=1.0, old_loc=2.0, old_scale=1.0) -> Expectation:
     Exactly log(s_q/s_p) + (s_p^2 + (m_p - m_q)^2) / (2 s_q^2) - 1/2.
     """
     new, old = _policy("policy_kl", loc, scale), _policy("policy_kl", old_loc, old_scale)
-    exact = math.log(old_scale / scale) + (scale**2 + (loc - old_loc) ** 2) / (2 * old_scale**2) - 0.5
+    exact = None
+    if _are_known(loc, scale, old_loc, old_scale):
+        exact = math.log(old_scale / scale) + (scale**2 + (loc - old_loc) ** 2) / (2 * old_scale**2) - 0.5
     return Expectation(LogDensityDifference(new, old), new, exact=exact)
 
 
 def policy_entropy(loc=5.0, scale=1.0) -> Expectation:
     """Entropy of N(loc, scale^2) in nats, the mean self-information; exactly log(scale sqrt(2 pi e))."""
     policy = _policy("policy_entropy", loc, scale)
-    return Expectation(SelfInformation(policy), policy, exact=math.log(scale) + 0.5 * math.log(2 * math.pi * math.e))
+    exact = math.log(scale) + 0.5 * math.log(2 * math.pi * math.e) if _are_known(scale) else None
+    return Expectation(SelfInformation(policy), policy, exact=exact)
+
+
+def _are_known(*values) -> bool:
+    """Whether none is traced, so that there is an exact value: not inside jit, vmap or grad."""
+    return not any(isinstance(value, Tracer) for value in values)
 
 
 def _policy(name: str, loc, scale) -> Normal:
-    if not (scale > 0 and math.isfinite(scale)):
+    if _are_known(scale) and not (scale > 0 and math.isfinite(scale)):
         raise ValueError(f"{name}: a policy's scale must be positive and finite, got {scale}.")
     return Normal(loc, scale)
 

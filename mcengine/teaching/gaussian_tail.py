@@ -2,10 +2,13 @@
 
 import math
 
+import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from mcengine import proposals
 from mcengine.distributions import Distribution, Normal
+from mcengine.distributions.univariate import concrete
 from mcengine.problem import Probability
 
 
@@ -15,11 +18,16 @@ def identity(x: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def gaussian_tail(threshold=5.0, loc=0.0, scale=1.0) -> Probability:
-    """P(X >= threshold), X ~ N(loc, scale^2); exactly erfc(z / sqrt 2)/2 with z = (threshold - loc)/scale."""
-    if not scale > 0:
+    """P(X >= threshold), X ~ N(loc, scale^2); exactly erfc(z / sqrt 2)/2 with z = (threshold - loc)/scale.
+
+    Arguments may be traced; the exact value is then not known.
+    """
+    if not isinstance(scale, Tracer) and not scale > 0:
         raise ValueError(f"gaussian_tail: scale must be positive, got {scale}.")
-    z = (threshold - loc) / scale
-    return Probability(identity, Normal(loc, scale), threshold, exact=0.5 * math.erfc(z / math.sqrt(2)))
+    exact = None
+    if not any(isinstance(value, Tracer) for value in (threshold, loc, scale)):
+        exact = 0.5 * math.erfc((threshold - loc) / scale / math.sqrt(2))
+    return Probability(identity, Normal(loc, scale), threshold, exact=exact)
 
 
 def shifted(problem: Probability, loc=None) -> Normal:
@@ -34,8 +42,8 @@ def wider(problem: Probability, scale=None) -> Normal:
     wins less than a shift, since it looks on both sides.
     """
     target = _normal(problem)
-    distance = abs(float(problem.threshold) - float(target.loc))
-    return Normal(target.loc, max(distance, float(target.scale)) if scale is None else scale)
+    distance = jnp.abs(problem.threshold - target.loc)
+    return Normal(target.loc, jnp.maximum(distance, target.scale) if scale is None else scale)
 
 
 def tilted(problem: Probability, tilt=None) -> Distribution:
@@ -53,8 +61,15 @@ def best_tilt(problem: Probability) -> float:
 
     With z the threshold in scales, E_q[(w f)^2] = exp(t^2) P(Z >= z + t); its derivative vanishes where 2 t is the
     hazard of the normal law at z + t, found by fixed-point iteration.
+
+    **Raises:** `TypeError` inside jit, vmap or grad, where the numbers that it iterates on are not known.
     """
     target = _normal(problem)
+    if any(concrete(value) is None for value in (problem.threshold, target.loc, target.scale)):
+        raise TypeError(
+            "best_tilt: it is found in float64 outside jit, vmap and grad, and the problem was built or passed inside: "
+            "give the tilt, as in tilted(problem, tilt); (threshold - loc) / scale**2 is close to the best."
+        )
     scale = float(target.scale)
     z = (float(problem.threshold) - float(target.loc)) / scale
     t = max(z, 0.5)

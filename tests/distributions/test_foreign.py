@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import mcengine.distributions as md
-from mcengine.distributions.foreign import Foreign, relaxed
+from mcengine.distributions.foreign import Foreign, as_density, relaxed
 from mcengine.distributions.protocol import is_transport
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -295,3 +295,19 @@ def test_what_is_no_distribution_is_told_what_it_lacks():
         md.as_distribution(_Greedy())
     with pytest.raises(TypeError, match="Normal is a class, not a distribution"):
         md.as_distribution(md.Normal)
+
+
+class _Density:
+    def log_prob(self, x):
+        return -x
+
+
+def test_a_density_without_samples_passes_where_nothing_is_drawn():
+    density, duck = _Density(), _Duck()
+    assert as_density(density) is density
+    assert as_density(duck) is duck
+    assert type(as_density(md.Normal())) is md.Normal
+    with pytest.raises(TypeError, match="_Density is no distribution: it has no method sample"):
+        md.as_distribution(density)
+    with pytest.raises(TypeError, match=r"_Greedy.sample must be callable"):
+        as_density(_Greedy())

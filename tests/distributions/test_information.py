@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import mcengine as mc
 import mcengine.distributions as md
 
 COVARIANCE = np.array([[2.0, 0.6], [0.6, 1.0]])
@@ -83,6 +84,7 @@ def test_divergences_that_are_infinite():
 
 def test_self_information():
     assert float(md.self_information(md.Bernoulli(0.25), 1)) == pytest.approx(2 * np.log(2.0))
+    assert (mc.entropy, mc.kl_divergence, mc.self_information) == (md.entropy, md.kl_divergence, md.self_information)
 
 
 def test_pairs_without_a_closed_form_are_named():

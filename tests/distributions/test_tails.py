@@ -130,3 +130,36 @@ def test_no_word_of_a_choice_lands_on_a_category_of_weight_zero():
     x, log_q = _forward(law, numerics.centred_uniform(jnp.asarray(words[None, :, None])))
     assert not np.isin(np.asarray(x), [0, 3, 4, 17, 39]).any()
     assert np.all(np.isfinite(np.asarray(log_q)))
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        md.Uniform(0.0, 1.0),
+        md.Uniform(-1.0, 0.0),
+        md.Uniform(5.0, 7.0),
+        md.Box(0.0, 1.0),
+        md.Box([-np.inf, 5.0, -np.inf, 3.0], [0.0, 7.0, -8.0, np.inf]),
+        md.Truncated(md.Box(0.0, 1.0), -1.0, 2.0),
+    ],
+    ids=lambda law: type(law).__name__,
+)
+def test_no_word_lands_on_a_limit_where_an_integrand_may_be_infinite(law):
+    # Within 2^-25 of its upper limit, a float32 sample would be rounded to it.
+    v = numerics.centred_uniform(jnp.asarray(WORDS[None, :, None]))
+    x = np.asarray(_forward(law, jnp.tile(v, (1, law.num_uniforms)))[0])
+    lower, upper = (np.asarray(side) for side in law.support)
+    assert np.all((x > lower) & (x < upper))
+    assert np.all(np.isfinite(x))
+
+
+@pytest.mark.parametrize("family", [md.Uniform, md.Box])
+@pytest.mark.parametrize("word", [0, 2**32 - 1])
+def test_a_sample_next_to_a_limit_still_moves_with_it(family, word):
+    v = numerics.centred_uniform(jnp.asarray([[word]], jnp.uint32))
+
+    def draw(lower, upper):
+        return family(lower, upper).forward(v)[0]
+
+    slopes = jax.jit(jax.grad(draw, argnums=(0, 1)))(5.0, 7.0)
+    np.testing.assert_allclose(slopes, [1.0, 0.0] if word == 0 else [0.0, 1.0], atol=1e-6)

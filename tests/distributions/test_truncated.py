@@ -8,6 +8,7 @@ import pytest
 from scipy import special, stats
 
 import mcengine.distributions as md
+from mcengine.distributions.foreign import relaxed
 
 INF = np.inf
 U = np.array([1e-9, 1e-4, 0.05, 0.3, 0.5, 0.8, 0.999, 1 - 1e-6])
@@ -119,3 +120,15 @@ def test_what_is_refused():
         md.Truncated(md.StudentT(3.0), 0.0, 1.0)
     with pytest.raises(ValueError, match="scalar or of the event's shape"):
         md.Truncated(md.Normal([0.0, 1.0]), [0.0, 0.0, 0.0], INF)
+
+
+def test_another_librarys_family_is_taken_at_the_door():
+    numpyro = pytest.importorskip("numpyro.distributions", reason="numpyro is taken where it is installed")
+    with relaxed():
+        normal, laplace = numpyro.Normal(1.0, 2.0), numpyro.Laplace(0.0, 1.0)
+    law = md.Truncated(normal, 0.0, 1.0)
+    assert float(law.log_prob(0.5)) == float(md.Truncated(md.Normal(1.0, 2.0), 0.0, 1.0).log_prob(0.5))
+    with pytest.raises(TypeError, match=r"Truncated: numpyro.Laplace has no log_density"):
+        md.Truncated(laplace, 0.0, 1.0)
+    with pytest.raises(TypeError, match="is no distribution"):
+        md.Truncated(1.0, 0.0, 1.0)

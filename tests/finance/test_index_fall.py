@@ -247,3 +247,14 @@ def test_bad_arguments_are_refused(call, message):
 def test_proposals_want_the_model_they_are_for():
     with pytest.raises(TypeError, match="for a Student-t of several days"):
         one_bad_day(mc.Probability(jnp.sum, mc.Normal(jnp.zeros(3)), 1.0))
+
+
+def test_the_fall_may_be_traced_and_the_days_may_not():
+    def threshold(fall):
+        problem = index_fall(fall, days=3)
+        assert problem.exact is None
+        return problem.threshold
+
+    np.testing.assert_allclose(jax.jit(jax.vmap(threshold))(jnp.asarray([0.2, 0.5])), -np.log([0.8, 0.5]), rtol=1e-6)
+    with pytest.raises(TypeError, match="days is the length of a sample and cannot be traced"):
+        jax.jit(lambda days: index_fall(0.2, days).threshold)(3)

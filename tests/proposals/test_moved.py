@@ -124,6 +124,9 @@ def test_what_is_refused():
         shifted(md.Exponential(), 1.0)
     with pytest.raises(TypeError, match="Uniform has no scale to inflate; MultivariateNormal"):
         scaled(md.Uniform(), 2.0)
+    numpyro = pytest.importorskip("numpyro.distributions", reason="numpyro is taken where it is installed")
+    with pytest.raises(TypeError, match=r"numpyro.Laplace has no location on the whole line"):
+        shifted(numpyro.Laplace(), 1.0)
     with pytest.raises(ValueError, match=r"factor must be positive and finite, got -1.0"):
         scaled(md.Normal(), -1.0)
     with pytest.raises(TypeError, match="NoneType is no distribution"):

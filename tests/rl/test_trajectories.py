@@ -158,3 +158,18 @@ def test_a_bad_mdp_is_refused_by_name(changes, message):
 def test_a_bad_policy_is_refused_by_name(policy, message):
     with pytest.raises(ValueError, match=message):
         Trajectories(small_mdp(), policy)
+
+
+@pytest.mark.parametrize("end", [0, -1])
+def test_a_rare_choice_at_either_end_is_drawn_as_often_as_it_says(end):
+    rare = 1e-8  # about 43 words of 2^32; 1 - rare is 1 in float32
+    table = np.zeros(4)
+    table[end], table[1] = rare, 1 - rare  # and choices of probability zero, first or last among them
+    mdp = TabularMDP(np.tile(table, (4, 4, 1)), np.zeros((4, 4)), table, discount=1.0, reward_noise=1.0, horizon=2)
+    words = np.concatenate([np.arange(200), 2**32 - 1 - np.arange(200)]).astype(np.uint32)
+    v = jnp.tile(numerics.centred_uniform(jnp.asarray(words)[None])[:, None], (1, 6))
+    drawn = jax.jit(jax.vmap(Trajectories(mdp, np.tile(table, (4, 1))).forward))(v)[0]
+    for choices in (drawn.states, drawn.actions):
+        counts = np.asarray([np.bincount(column, minlength=4) for column in np.asarray(choices).T])
+        assert np.all(np.abs(counts[:, end] - rare * 2**32) <= 1)
+        assert np.all(counts[:, table == 0] == 0)

@@ -89,3 +89,15 @@ def test_halfway_wants_a_normal():
 def test_the_divergence_is_that_of_the_distributions(loc, scale, old_loc, old_scale):
     between_laws = kl_divergence(mc.Normal(loc, scale), mc.Normal(old_loc, old_scale))
     assert float(policy_kl(loc, scale, old_loc, old_scale).exact) == pytest.approx(float(between_laws), rel=1e-5)
+
+
+@pytest.mark.parametrize("build", [policy_mean, policy_kl, policy_entropy])
+def test_the_problem_may_be_built_inside_jit(build):
+    def value(loc, scale):
+        problem = build(loc, scale)
+        assert problem.exact is None
+        return problem.integrand(jnp.asarray(0.3)), problem.target.log_prob(jnp.asarray(0.3))
+
+    outside = build(0.5, 2.0)
+    expected = [float(outside.integrand(jnp.asarray(0.3))), float(outside.target.log_prob(jnp.asarray(0.3)))]
+    assert [float(x) for x in jax.jit(value)(0.5, 2.0)] == pytest.approx(expected, rel=1e-5)

@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import numpy as np
 import pytest
 from scipy import integrate, optimize
@@ -78,3 +79,16 @@ def test_bad_arguments_are_refused():
         gaussian_tail(scale=0.0)
     with pytest.raises(TypeError, match="for a Normal target"):
         wider(mc.Probability(lambda x: x, mc.StudentT(3.0), 5.0))
+
+
+def test_the_problem_may_be_built_inside_jit():
+    def numbers(threshold, scale):
+        problem = gaussian_tail(threshold, 1.0, scale)
+        assert problem.exact is None
+        return problem.threshold, wider(problem).scale, shifted(problem).loc, tilted(problem, 1.0).loc
+
+    for threshold, scale, wide in ((7.0, 2.0, 6.0), (2.0, 3.0, 3.0)):
+        found = [float(x) for x in jax.jit(numbers)(threshold, scale)]
+        assert found == pytest.approx([threshold, wide, threshold, 1.0 + scale**2])
+    with pytest.raises(TypeError, match=r"best_tilt: .* give the tilt"):
+        jax.jit(lambda threshold: tilted(gaussian_tail(threshold)).loc)(3.0)
