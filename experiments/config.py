@@ -3,7 +3,10 @@
 import difflib
 import functools
 import importlib
+import inspect
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import mcengine as mc
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
+NOT_A_JOB = "An experiment is many sweeps: python -m experiments.study {}"
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -55,18 +59,46 @@ def _for_problem(proposal: Any, problem: Any) -> Any:
 def explain(error: Exception, overrides: list[str]) -> str:
     """What is wrong with the overrides, in the user's words, with the near matches of a name that does not exist."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = error.missing_cfg_file.partition("/")
-        return f"There is no {group} {option!r}. {suggest(option, group_options(group), f'{group} has')}"
+        # Hydra's own groups have a slash in their name, ours have it in the option: proposal=gaussian_tail/shifted.
+        hydras = error.missing_cfg_file.startswith("hydra/")
+        file = error.missing_cfg_file
+        group, _, option = file.rpartition("/") if hydras else file.partition("/")
+        options = sorted(error.options or []) if hydras else group_options(group)
+        return f"There is no {group} {option!r}. {suggest(option, options, f'{group} has')}"
     unknown = re.search(r"Could not (?:override|append to|delete from config\.) ?'([^']+)'", str(error))
     if unknown:
         key = unknown.group(1).split("=")[0]
         if key == "experiment":
-            return "An experiment is many sweeps: python -m experiments.study " + " or ".join(group_options(key))
+            return NOT_A_JOB.format(" or ".join(group_options(key)))
         parent, _, _ = key.rpartition(".")
         known = _known_keys(overrides)
         siblings = [name for name in known if name.rpartition(".")[0] == parent]
         return f"There is no setting {key!r}. {suggest(key, known, (parent or 'The config') + ' has', siblings)}"
     return str(error)
+
+
+def check_values(overrides: Mapping[str, Any], choices: Mapping[str, str]) -> None:
+    """Refuse text where the group's YAML has a number, which would fail far from its cause, or not at all.
+
+    **Raises:** `ValueError` with the key and the value.
+    """
+    for key, value in overrides.items():
+        if key == "experiment":
+            raise ValueError(NOT_A_JOB.format(value))
+        default = _default(key, choices)
+        if isinstance(value, str) and isinstance(default, int | float) and not isinstance(default, bool):
+            raise ValueError(f"{key} must be a number, as in {key}={default}; got {value!r}.")
+
+
+def _default(key: str, choices: Mapping[str, str]) -> Any:
+    for group, option in choices.items():
+        folder, _, package = group.partition("@")
+        inside = key.removeprefix(f"{package or folder}.")
+        if inside != key and (CONF / folder / f"{option}.yaml").is_file():
+            node = OmegaConf.select(OmegaConf.load(CONF / folder / f"{option}.yaml"), inside)
+            if node is not None:
+                return node
+    return None
 
 
 def group_options(group: str) -> list[str]:
@@ -104,6 +136,11 @@ def _known_keys(overrides: list[str]) -> list[str]:
 def groups() -> list[str]:
     """The groups of conf/ that a command may choose from."""
     return sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")
+
+
+def groups_and_options() -> str:
+    """A line of text for each group of `groups`, with what it takes."""
+    return "\n".join(f"{group}: {', '.join(group_options(group))}" for group in groups())
 
 
 def _dotted(name: str, node: Any) -> list[str]:
@@ -146,6 +183,12 @@ def _reason(error: InstantiationException) -> str:
     if not called or not cause:
         return str(error)
     name = called.group(1)
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+    # Not by import: Hydra names a function by its module, which its package hides behind the function.
+    module = sys.modules.get(called.group(0).split("'")[1].rpartition(".")[0])
+    if unexpected and hasattr(module, name):
+        known = list(inspect.signature(getattr(module, name)).parameters)
+        return f"{name} has no {unexpected.group(1)!r}. {suggest(unexpected.group(1), known, f'{name} has')}"
     return str(cause) if name in str(cause) else f"{name}: {cause}"
 
 

@@ -20,7 +20,7 @@ MAX_PANELS = 6
 
 
 def draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """One figure for each problem of the table; a panel for each case and output (the first six)."""
+    """One figure for each problem of the table; a panel for each of the first six cases and outputs."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for problem, rows in frame.groupby("problem", sort=False):
@@ -35,7 +35,8 @@ def draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def _figure(problem: str, rows: pd.DataFrame):
-    panels = list(rows.groupby(["case", "output"], sort=False))[:MAX_PANELS]
+    panels = list(rows.groupby(["case", "output"], sort=False))
+    more, panels = len(panels) - MAX_PANELS, panels[:MAX_PANELS]
     methods = list(dict.fromkeys(rows["method"]))
     across = min(len(panels), 2 if len(panels) <= 4 else 3)
     down = math.ceil(len(panels) / across)
@@ -47,12 +48,14 @@ def _figure(problem: str, rows: pd.DataFrame):
         _panel(axis, panel, methods)
         axis.set_title(" ".join(x for x in (case, output) if x), fontsize=10)
     title = problem.replace("_", " ") + ": variance of an estimate against its sample count"
+    if more > 0:
+        title += f" (+ {more} more in the table)"
     figure.suptitle(title, x=0.02, horizontalalignment="left", fontsize=12)
     figure.supxlabel("samples N of one estimate", fontsize=10)
     figure.supylabel("variance (square of the estimate's unit)", fontsize=10)
     handles = {label: h for axis in axes.flat for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     hollow = Line2D([], [], marker="o", linestyle="", color=PLAIN, markerfacecolor="white")
-    handles["hollow: mostly not ok"] = hollow
+    handles["hollow: mostly not ok,\nor misses the exact value"] = hollow
     figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=9, frameon=False)
     return figure
 
@@ -63,7 +66,8 @@ def _panel(axis, panel: pd.DataFrame, methods: list[str]) -> None:
         _line(axis, rows.sort_values(by="num_samples"), str(method), methods)
     reference = panel["plain_variance"].iloc[0]
     if reference > 0:
-        label = f"plain, by {panel['plain_variance_from'].iloc[0]}"
+        source = panel["plain_variance_from"].iloc[0]
+        label = "plain, pooled over the ladder" if source == "plain run" else f"plain, by {source}"
         axis.plot(counts, reference / counts, color=PLAIN, linestyle="--", linewidth=1.2, label=label, zorder=1)
     axis.set_xscale("log", base=2)
     axis.set_xticks(counts)
@@ -78,11 +82,26 @@ def _panel(axis, panel: pd.DataFrame, methods: list[str]) -> None:
     axis.set_yscale("log")
     low, high = _limits(seen, reference / counts)
     _guide(axis, low, counts)
-    axis.set_ylim(low / 10.0, high * 3.0)
-    off = [str(name) for name, rows in seen.groupby("method", sort=False) if rows["variance"].max() < low / 10.0]
-    if off:
-        note = "below the axis, having seen next to nothing: " + ", ".join(off)
-        axis.text(0.98, 0.02, note, transform=axis.transAxes, ha="right", fontsize=8, color="#404040")
+    _notes(axis, seen, low / 10.0, high * 3.0)
+
+
+def _notes(axis, seen: pd.DataFrame, bottom: float, top: float) -> None:
+    """The axis from `bottom` to `top`, and the methods that it or the eye would miss: beyond it, or small but wrong."""
+    largest = {str(name): rows["variance"].max() for name, rows in seen.groupby("method", sort=False)}
+    wrong = {str(name) for name, rows in seen.groupby("method", sort=False) if rows["misses_exact"].any()}
+    below = [name for name, variance in largest.items() if variance < bottom]
+    above = [name for name, variance in largest.items() if variance > top]
+    lines = _listed("misses the exact value: ", [name for name in largest if name in wrong and name not in below])
+    lines += _listed("below the axis, having seen next to nothing: ", below)
+    # Room for the words, so that they cross neither the points nor the dotted line.
+    axis.set_ylim(bottom * (bottom / top) ** (0.07 * len(lines)), top)
+    style = {"transform": axis.transAxes, "ha": "right", "fontsize": 8, "color": "#404040"}
+    axis.text(0.98, 0.02, "\n".join(lines), va="bottom", **style)
+    axis.text(0.98, 0.98, "".join(_listed("points above the axis: ", above)), va="top", **style)
+
+
+def _listed(words: str, names: list[str]) -> list[str]:
+    return [words + ", ".join(names)] if names else []
 
 
 def _line(axis, rows: pd.DataFrame, method: str, methods: list[str]) -> None:
@@ -91,15 +110,19 @@ def _line(axis, rows: pd.DataFrame, method: str, methods: list[str]) -> None:
     colour = PLAIN if method == "plain" else COLOURS[index % len(COLOURS)]
     marker = "o" if method == "plain" else MARKERS[index % len(MARKERS)]
     axis.plot([], [], color=colour, marker=marker, markersize=5, linewidth=1.4, label=method)
-    rows = rows.loc[(rows["variance"] > 0) & np.isfinite(rows["variance"])]
-    x, y = rows["num_samples"].to_numpy(float), rows["variance"].to_numpy(float)
+    # NaN breaks the line where nothing was seen, instead of joining its neighbours.
+    x, y = rows["num_samples"].to_numpy(float), rows["variance"].where(rows["variance"] > 0).to_numpy(float)
     # The lower arm must not reach 0 on a log axis.
     spread = np.vstack([np.minimum(rows["variance_se"], 0.9 * y), rows["variance_se"]])
     axis.errorbar(x, y, yerr=spread, color=colour, linewidth=1.4, elinewidth=0.8, zorder=2)
-    trusted = rows["ok_share"].to_numpy(float) >= 0.5
+    trusted = _trusted(rows)
     for mask, face in ((trusted, colour), (~trusted, "white")):
         style = {"linestyle": "", "marker": marker, "markersize": 5, "color": colour, "markerfacecolor": face}
         axis.plot(x[mask], y[mask], zorder=3, **style)
+
+
+def _trusted(rows: pd.DataFrame) -> np.ndarray:
+    return (rows["ok_share"].to_numpy(float) >= 0.5) & ~rows["misses_exact"].to_numpy(bool)
 
 
 def _limits(seen: pd.DataFrame, reference: np.ndarray) -> tuple[float, float]:
@@ -108,7 +131,7 @@ def _limits(seen: pd.DataFrame, reference: np.ndarray) -> tuple[float, float]:
     A proposal that misses the event has a variance that looks like 1e-36, and would squeeze all others into a line.
     """
     variance = seen["variance"].to_numpy(float)
-    trusted = variance[seen["ok_share"].to_numpy(float) >= 0.5]
+    trusted = variance[_trusted(seen)]
     anchors = np.concatenate([trusted, reference[reference > 0]])
     if not len(anchors):
         return variance.min(), variance.max()
@@ -122,4 +145,4 @@ def _guide(axis, low: float, counts: np.ndarray) -> None:
     span = counts[: max(2, (len(counts) + 1) // 2)]
     height = low * span[-1] / span / 4.0
     axis.plot(span, height, color="#404040", linestyle=":", linewidth=1.2)
-    axis.annotate("slope -1", (span[0], height[0]), xytext=(2, -17), textcoords="offset points", fontsize=8)
+    axis.annotate("slope -1", (span[0], height[0]), xytext=(8, 1), textcoords="offset points", fontsize=8)

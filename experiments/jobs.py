@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 import traceback
 from collections import Counter
@@ -14,12 +15,16 @@ from typing import Any, ClassVar
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config, records
 
 # What a job is called and where it lies, not what it measures.
 NOT_IDENTITY = {"hydra", "name", "folder"}
+STATES = ("measured", "skipped", "failed")
+# Jobs that a summary names for each reason to fail.
+MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,22 @@ class Outcome:
 
 
 def perform(
-    cfg: DictConfig, overrides: list[str], choices: dict[str, str], on_step: Callable[[int], None] = lambda n: None
+    cfg: DictConfig,
+    overrides: list[str],
+    choices: dict[str, str],
+    on_step: Callable[[str], None] = lambda step: None,
 ) -> Outcome:
-    """Measure the pair that `cfg` names, unless its record exists. A failure becomes a `failure.json`."""
+    """Measure the pair that `cfg` names, unless its record exists. A failure becomes a `failure.json`.
+
+    `on_step` is told of each sample count when it begins, as in "N = 2^18 (6 of 7)".
+    """
     started = time.perf_counter()
-    description = describe(cfg, overrides, choices)
-    label = ", ".join(x for x in (description["problem"], description["case"], description["method"]) if x)
+    try:
+        description = describe(cfg, overrides, choices)
+    except ValueError as error:
+        return Outcome(" ".join(overrides), "failed", "", reason=str(error))
+    seed = f"seed {cfg.seed}" if "seed" in description["overrides"] else ""
+    label = ", ".join(x for x in (description["problem"], description["case"], description["method"], seed) if x)
     folder = Path(cfg.folder) / "failed"
     try:
         environment = prepare()
@@ -47,7 +62,7 @@ def perform(
         names = (description[part] for part in ("problem", "case", "method"))
         folder = records.job_folder(cfg.folder, *names, job=job)
         record_path, failure_path = folder / "record.json", folder / "failure.json"
-        if record_path.is_file():
+        if records.is_record(record_path):
             return Outcome(label, "skipped", str(folder))
         found = description | environment | {"identity": job} | _measure(cfg, description["config"], on_step)
         seconds = time.perf_counter() - started
@@ -56,30 +71,52 @@ def perform(
         failure_path.unlink(missing_ok=True)
         return Outcome(label, "measured", str(folder), seconds)
     except Exception as error:
-        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        records.write_json(
-            folder / "failure.json", description | {"reason": reason, "traceback": traceback.format_exc()}
-        )
+        reason = _leave_failure(folder / "failure.json", description, error)
         return Outcome(label, "failed", str(folder), time.perf_counter() - started, reason)
 
 
+def _leave_failure(path: Path, description: dict[str, Any], error: Exception) -> str:
+    reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    try:
+        records.write_json(path, description | {"reason": reason, "traceback": traceback.format_exc()})
+    except OSError as no_file:
+        # The disk that refuses the record mostly refuses this too; the sweep goes on.
+        return f"{reason} (cannot write {path}: {no_file.strerror})"
+    return reason
+
+
 def describe(cfg: DictConfig, overrides: list[str], choices: dict[str, str]) -> dict[str, Any]:
-    """Names for people (problem, case, method), the overrides by key, and the config that makes the job what it is."""
+    """Names for people (problem, case, method), the overrides by key, and the config that makes the job what it is.
+
+    **Raises:** `ValueError` for an override that no job can have.
+    """
     kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in NOT_IDENTITY])
     parsed = [o for o in OverridesParser.create().parse_overrides(list(overrides)) if not o.is_hydra_override()]
-    by_key = {o.key_or_group: o.get_value_element_as_str() for o in parsed if not o.key_or_group.startswith("hydra")}
+    # With the package: proposal=defensive and proposal@proposal.base=... are two choices.
+    by_key = {o.get_key_element().lstrip("+~"): o for o in parsed if not o.key_or_group.startswith("hydra")}
+    config.check_values({key: override.value() for key, override in by_key.items()}, choices)
+    if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool):
+        raise ValueError(f"seed must be a whole number, got {cfg.seed!r}.")
+    texts = {key: override.get_value_element_as_str() for key, override in by_key.items()}
     return {
         "problem": choices["problem"],
-        "case": _numbers(by_key, "problem."),
-        "method": _method(by_key, choices),
-        "overrides": by_key,
+        "case": _numbers(texts, "problem."),
+        "method": _method(texts, choices),
+        "overrides": texts,
+        "choices": {group: option for group, option in choices.items() if not group.startswith("hydra")},
         "config": OmegaConf.to_container(kept, resolve=True),
         "seed": cfg.seed,
     }
 
 
 def _numbers(by_key: dict[str, str], prefix: str) -> str:
-    return ", ".join(f"{key.removeprefix(prefix)} {value}" for key, value in by_key.items() if key.startswith(prefix))
+    found = [(key.removeprefix(prefix), value) for key, value in by_key.items() if key.startswith(prefix)]
+    return ", ".join(f"{key} {_file_name(value)}" for key, value in found)
+
+
+def _file_name(value: str) -> str:
+    path = Path(value.strip("'\""))
+    return path.name if path.is_absolute() or len(path.parts) > 1 else value
 
 
 def _method(by_key: dict[str, str], choices: dict[str, str]) -> str:
@@ -115,7 +152,7 @@ def prepare() -> dict[str, Any]:
     }
 
 
-def _measure(cfg: DictConfig, kept: dict[str, Any], on_step: Callable[[int], None]) -> dict[str, Any]:
+def _measure(cfg: DictConfig, kept: dict[str, Any], on_step: Callable[[str], None]) -> dict[str, Any]:
     # Imported late: skipping a job must not wait for JAX's first compilation, nor collecting for JAX at all.
     import jax
 
@@ -126,31 +163,62 @@ def _measure(cfg: DictConfig, kept: dict[str, Any], on_step: Callable[[int], Non
     points, weighting, ladder = (config.build(cfg[group]) for group in ("points", "weighting", "budget"))
     return {
         "kind": type(problem).__name__,
-        "rows": measure(key, problem, proposal, points, weighting, ladder, on_step),
+        "rows": measure(key, problem, proposal, points, weighting, ladder, lambda *step: on_step(_step(*step))),
     }
+
+
+def _step(num_samples: int, number: int, of: int) -> str:
+    power = num_samples.bit_length() - 1
+    count = f"2^{power}" if num_samples == 2**power else f"{num_samples:,}"
+    return f"N = {count} ({number} of {of})"
+
+
+def _draw_step(step: str) -> None:
+    """The step in the terminal's last line, over the one before; nothing where stderr is a file or a pipe."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{step}", end="", file=sys.stderr, flush=True)
 
 
 def run(cfg: DictConfig) -> None:
     """The job as Hydra calls it, in whatever process its launcher chose; leaves an outcome in the job's own folder."""
     hydra_cfg = HydraConfig.get()
-    outcome = perform(cfg, list(hydra_cfg.overrides.task), dict(hydra_cfg.runtime.choices))
+    outcome = perform(cfg, list(hydra_cfg.overrides.task), dict(hydra_cfg.runtime.choices), _draw_step)
+    _draw_step("")
     records.write_json(Path(hydra_cfg.runtime.output_dir) / "outcome.json", asdict(outcome))
-    print(line(outcome), flush=True)
+    print(line(outcome, with_reason=hydra_cfg.mode == RunMode.RUN), flush=True)
 
 
-def line(outcome: Outcome) -> str:
-    """The outcome in one line of text."""
+def line(outcome: Outcome, with_reason: bool) -> str:
+    """The outcome in one line of text, and the reason in another unless a summary will give it."""
     took = f"{outcome.seconds:6.1f} s" if outcome.state == "measured" else " " * 8
-    return f"{outcome.state:>8} {took}  {outcome.label}" + (f"\n         {outcome.reason}" if outcome.reason else "")
+    reason = f"\n         {outcome.reason}" if with_reason and outcome.reason else ""
+    return f"{outcome.state:>8} {took}  {outcome.label}{reason}"
 
 
 def summary(outcomes: list[Outcome]) -> str:
-    """How many jobs did what, and the failed ones with their reasons."""
-    counts = Counter(outcome.state for outcome in outcomes)
-    parts = [f"{counts[state]} {state}" for state in ("measured", "skipped", "failed") if counts[state]]
-    lines = [", ".join(parts) + "."]
-    lines.extend(f"failed: {o.label}: {o.reason} ({o.folder})" for o in outcomes if o.state == "failed")
+    """How many jobs did what, and the failed ones by their reasons."""
+    by_reason: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.state == "failed":
+            name = f"{outcome.label} ({outcome.folder})" if outcome.folder else outcome.label
+            by_reason.setdefault(outcome.reason, []).append(name)
+    lines = [count(outcomes) + "."]
+    for reason, names in by_reason.items():
+        lines.extend([f"failed: {reason}", *(f"  {name}" for name in names[:MAX_NAMED])])
+        if len(names) > MAX_NAMED:
+            lines.append(f"  and {len(names) - MAX_NAMED} more")
     return "\n".join(lines)
+
+
+def count(outcomes: list[Outcome]) -> str:
+    """As in "3 measured, 1 failed"."""
+    counts = Counter(outcome.state for outcome in outcomes)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "0 measured"
+
+
+def interrupted(outcomes: list[Outcome]) -> str:
+    """What there is to say after Ctrl-C."""
+    return f"Interrupted: {count(outcomes)}; the same command does the rest."
 
 
 class Folder(Callback):
@@ -165,8 +233,8 @@ class Folder(Callback):
         Folder.path = Path(config.hydra.sweep.dir)
 
 
-def gather(folder: Path | None) -> list[Outcome]:
-    """The outcomes of a run's jobs, wherever they ran; a job that started and left none has failed."""
+def gather(folder: Path | None, ended: bool = True) -> list[Outcome]:
+    """The outcomes of a run's jobs, wherever they ran; a job that started and left none has failed if all ended."""
     if folder is None:
         return []
     outcomes = []
@@ -174,7 +242,7 @@ def gather(folder: Path | None) -> list[Outcome]:
         left = started.parent.parent / "outcome.json"
         if left.is_file():
             outcomes.append(Outcome(**json.loads(left.read_text())))
-        else:
+        elif ended:
             label = " ".join(map(str, OmegaConf.load(started))) or "the default job"
             outcomes.append(Outcome(label, "failed", str(left.parent), reason="its process ended without a word"))
     return outcomes

@@ -32,9 +32,11 @@ class Ladder:
     min_replicates: int = 16
 
     def __post_init__(self):
-        for name in ("min_samples", "max_samples", "replicates", "max_draws", "min_replicates"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"budget.{name} must be at least 1, got {getattr(self, name)}.")
+        for name, value in vars(self).items():
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"budget.{name} must be a whole number, got {value!r}.")
+            if value < 1:
+                raise ValueError(f"budget.{name} must be at least 1, got {value}.")
         if self.factor < 2:
             raise ValueError(f"budget.factor must be at least 2, got {self.factor}.")
         if self.max_samples < self.min_samples:
@@ -59,9 +61,10 @@ def measure(
     points: Any,
     weighting: Any,
     ladder: Ladder,
-    on_step: Callable[[int], None] = lambda num_samples: None,
+    on_step: Callable[[int, int, int], None] = lambda num_samples, number, of: None,
 ) -> list[dict[str, Any]]:
-    """One row per sample count and output: see `summarise`. `on_step(N)` is told of each count when it is done.
+    """One row per sample count and output: see `summarise`. `on_step(N, number, of)` is told of each count, number
+    1, 2, ... of so many, when it begins.
 
     Replicate r of count N uses `fold_in(fold_in(key, N), r)`, however many there are. `seconds` is what one estimate
     costs: N samples at the pace of the ladder's largest count, where nothing is spent on half-filled blocks.
@@ -69,11 +72,12 @@ def measure(
     replicate = partial(mc.replicate, problem=problem, proposal=proposal, points=points, weighting=weighting)
     compile_seconds = replicate(_keys(key, 1), budget=mc.Samples(ladder.min_samples)).seconds
     rows, pace = [], float("nan")
-    for num_samples, replicates in ladder.steps():
+    steps = ladder.steps()
+    for number, (num_samples, replicates) in enumerate(steps, start=1):
+        on_step(num_samples, number, len(steps))
         estimates = replicate(_keys(jax.random.fold_in(key, num_samples), replicates), budget=mc.Samples(num_samples))
         pace = (estimates.seconds or 0.0) / (replicates * num_samples)
         rows.extend(summarise(estimates, getattr(problem, "exact", None)))
-        on_step(num_samples)
     return [row | {"seconds": pace * row["num_samples"], "compile_seconds": compile_seconds} for row in rows]
 
 

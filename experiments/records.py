@@ -8,11 +8,21 @@ import math
 import os
 import platform
 import re
+import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED_BY = ["problem", "proposal", "points", "weighting", "seed"]
+# A file name may have 255 characters: three labels, the identity and what separates them.
+MAX_LABEL = 60
+NEEDS = {
+    "record.json": {"problem": str, "case": str, "method": str, "overrides": dict, "config": dict, "seed": int,
+                    "device": str, "dtype": str, "versions": dict, "identity": str, "kind": str, "rows": list,
+                    "finished": str},
+    "failure.json": {"problem": str, "case": str, "method": str, "config": dict, "reason": str},
+}  # fmt: skip
 
 
 def versions() -> dict[str, str]:
@@ -44,9 +54,11 @@ def identity(config: dict[str, Any], environment: dict[str, Any]) -> str:
 def key_number(config: dict[str, Any]) -> int:
     """31 bits from what is estimated and how, to be folded into the key.
 
-    Neither budget nor versions enter: a longer ladder or a newer JAX repeats the same replicates.
+    Neither budget nor versions enter, nor where a data file lies: a longer ladder, a newer JAX or another folder
+    repeats the same replicates.
     """
-    return int(_digest({name: config[name] for name in MEASURED_BY if name in config})[:8], 16) >> 1
+    kept = _with_file_contents({name: config[name] for name in MEASURED_BY if name in config})
+    return int(_digest(kept)[:8], 16) >> 1
 
 
 def _digest(value: Any) -> str:
@@ -65,22 +77,64 @@ def _with_file_contents(node: Any) -> Any:
 
 def job_folder(root: str | Path, *labels: str, job: str) -> Path:
     """A folder that people can read and that a restarted sweep finds again."""
-    words = [re.sub(r"[^A-Za-z0-9.=-]+", "_", label).strip("_") for label in labels if label]
+    words = [re.sub(r"[^A-Za-z0-9.=-]+", "_", label)[:MAX_LABEL].strip("_") for label in labels if label]
     return Path(root) / "__".join([*words, job])
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write strict JSON (non-finite numbers as null) so that no reader ever sees half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    partial.write_text(json.dumps(_finite(record), indent=1, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    text = json.dumps(_finite(record), indent=1, allow_nan=False) + "\n"
+    # Random, since two hosts that share the folder may have equal process ids.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        partial.write_text(text)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A record or failure that somebody wrote.
+
+    **Raises:** `ValueError` with the reason where the file holds something else.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError("no mapping")
+    for name, kind in NEEDS[path.name].items():
+        if not isinstance(found.get(name), kind):
+            raise ValueError(f"{name!r} is {found[name]!r}" if name in found else f"it has no {name!r}")
+    if "rows" in NEEDS[path.name] and not (found["rows"] and all(map(_is_row, found["rows"]))):
+        raise ValueError("it has no rows of counts and variances")
+    return found
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, dict) and {"output", "num_samples", "replicates", "mean", "variance"} <= row.keys()
+
+
+def is_record(path: Path) -> bool:
+    """Whether a whole record lies there; a job with half a one is to be measured again."""
+    try:
+        return path.is_file() and bool(read(path))
+    except ValueError:
+        return False
 
 
 def load(folders: list[Path], name: str = "record.json") -> list[dict[str, Any]]:
-    """All records below the folders, in the order of their paths."""
-    paths = sorted({path for folder in folders for path in Path(folder).rglob(name)})
-    return [json.loads(path.read_text()) for path in paths]
+    """All records below the folders, in the order of their paths; what is none is skipped and named on stderr."""
+    found = []
+    for path in sorted({path for folder in folders for path in Path(folder).rglob(name)}):
+        try:
+            found.append(read(path))
+        except ValueError as reason:
+            print(f"{path}: not a {path.stem} ({reason}).", file=sys.stderr)
+    return found
 
 
 def _finite(node: Any) -> Any:

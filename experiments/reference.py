@@ -17,8 +17,8 @@ def plain_variances(records: list[Record], long_runs: list[Record]) -> dict[tupl
     - "estimated p" for a probability with none of these: p(1 - p) at the estimate with the smallest relative error.
     """
     found: dict[tuple[str, str], tuple[float, str]] = {}
-    for source, group in (("long run", long_runs), ("plain run", [r for r in records if is_plain(r)])):
-        for key, rows in _by_output(group).items():
+    for source, group in (("long run", long_runs), ("plain run", records)):
+        for key, rows in _by_output([record for record in group if is_plain(record)]).items():
             pooled = _pooled(rows)
             if pooled > 0:
                 found[key] = pooled, source

@@ -4,9 +4,12 @@ import os
 import sys
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from experiments import config, jobs
+
+# For the help: Hydra's own list of groups names the experiments too, which no job can choose.
+OmegaConf.register_new_resolver("mcengine_groups", config.groups_and_options, replace=True)
 
 
 @hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="config")
@@ -21,17 +24,34 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _hydra_main()
-    except config.CONFIG_ERRORS as error:
+    except KeyboardInterrupt:
+        print(jobs.interrupted(jobs.gather(jobs.Folder.path, ended=False)), file=sys.stderr)
+        return 130
+    except (*config.CONFIG_ERRORS, OSError) as error:
         if wants_trace:
             raise
-        overrides = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
-        print(config.explain(error, overrides), file=sys.stderr)
+        print(_words(error), file=sys.stderr)
+        _summarise()
         return 2
-    finally:
-        # Also where a launcher gave up: what its jobs had to say is the better half of the error.
-        outcomes = jobs.gather(jobs.Folder.path)
-        if len(outcomes) > 1:
-            print(jobs.summary(outcomes))
+    except BaseException:
+        _summarise()
+        raise
+    return _summarise()
+
+
+def _words(error: Exception) -> str:
+    # Hydra's error for a missing file is an OSError too.
+    if isinstance(error, OSError) and not isinstance(error, config.CONFIG_ERRORS):
+        return f"Cannot write below {error.filename}: {error.strerror}."
+    overrides = [word for word in sys.argv[1:] if "=" in word and not word.startswith("-")]
+    return config.explain(error, overrides)
+
+
+def _summarise() -> int:
+    """Says what became of a sweep; also where a launcher gave up, since its jobs know the better half of the error."""
+    outcomes = jobs.gather(jobs.Folder.path)
+    if len(outcomes) > 1:
+        print(jobs.summary(outcomes))
     return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
 
 

@@ -1,7 +1,7 @@
 """`python -m experiments.study [EXPERIMENT] [OVERRIDE ...]`: the sweeps of conf/experiment/, then table and figures."""
 
 import argparse
-import json
+import contextlib
 import shlex
 import sys
 import time
@@ -13,10 +13,13 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from experiments import config, jobs, workers
-from experiments.collect import collect
+from experiments import config, jobs, records, workers
+from experiments.collect import collect, wide_console
+
+# Text as it is: no markup in brackets, no colours, no breaks in a pipe.
+PLAIN: Any = {"markup": False, "highlight": False, "soft_wrap": True}
 
 
 def sweeps(experiment: str, extra: Sequence[str] = ()) -> list[list[list[str]]]:
@@ -46,9 +49,22 @@ def expand(overrides: list[str]) -> list[list[str]]:
 
 
 def perform(task: list[list[str]], tell: Callable[[Any], None]) -> None:
-    """The jobs of a task, one after the other, in a worker; tells of each sample count and each outcome."""
+    """The jobs of a task, one after the other, in a worker; tells of each sample count (text) and each outcome."""
     for overrides in task:
         tell(_one(overrides, tell))
+
+
+def check(tasks: list[list[list[str]]]) -> None:
+    """Compose each task's first job: what is wrong with all of them is said once, before any work.
+
+    **Raises:** `ValueError` with the reason.
+    """
+    for overrides in (task[0] for task in tasks):
+        try:
+            cfg = config.compose(overrides)
+            jobs.describe(cfg, overrides, dict(cfg.hydra.runtime.choices))
+        except config.CONFIG_ERRORS as error:
+            raise ValueError(config.explain(error, overrides)) from error
 
 
 def _one(overrides: list[str], tell: Callable[[Any], None]) -> jobs.Outcome:
@@ -60,39 +76,72 @@ def _one(overrides: list[str], tell: Callable[[Any], None]) -> jobs.Outcome:
     return jobs.perform(cfg, overrides, choices, on_step=tell)
 
 
-def work(tasks: list[list[list[str]]], num_workers: int, console: Console) -> list[jobs.Outcome]:
-    """The outcomes in the order of the tasks, with progress on the console; a worker that dies fails its jobs."""
+def work(tasks: list[list[list[str]]], num_workers: int, console: Console) -> tuple[list[jobs.Outcome], bool]:
+    """The outcomes in the order of the tasks, and whether all are there: Ctrl-C ends it early.
+
+    With progress on the console; a worker that dies fails its jobs.
+    """
     outcomes: list[list[jobs.Outcome]] = [[] for _ in tasks]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    complete = True
     with Progress(*columns, console=console, transient=True) as progress:
-        total = progress.add_task("jobs", total=sum(len(task) for task in tasks))
-        for message in workers.run(perform, tasks, num_workers):
-            task = tasks[message.task]
-            if message.kind == "told" and isinstance(message.value, jobs.Outcome):
-                finished = [message.value]
-            elif message.kind == "died":
-                lost = task[len(outcomes[message.task]) :]
-                reason = f"the worker died (exit code {message.value})"
-                finished = [jobs.Outcome(" ".join(overrides), "failed", "", reason=reason) for overrides in lost]
-            else:
-                continue
-            outcomes[message.task].extend(finished)
-            progress.advance(total, len(finished))
-            for outcome in finished:
-                if outcome.state != "skipped":
-                    progress.console.print(jobs.line(outcome), markup=False, highlight=False)
-    return [outcome for of_task in outcomes for outcome in of_task]
+        board = _Board(progress, tasks)
+        with contextlib.closing(workers.run(perform, tasks, num_workers)) as messages:
+            try:
+                for message in messages:
+                    board.take(message, outcomes[message.task])
+            except KeyboardInterrupt:
+                complete = False
+    return [outcome for of_task in outcomes for outcome in of_task], complete
 
 
-def readme(experiment: str, command: str, found: list[dict], seconds: float) -> str:
+class _Board:
+    """A bar for all jobs, and below it a line for each job that is under way."""
+
+    def __init__(self, progress: Progress, tasks: list[list[list[str]]]):
+        self.progress, self.tasks = progress, tasks
+        self.total = progress.add_task("jobs", total=sum(len(task) for task in tasks))
+        self.running: dict[int, TaskID] = {}
+
+    def take(self, message: workers.Message, outcomes: list[jobs.Outcome]) -> None:
+        """Add the message's outcomes to those of its task, and show it."""
+        rest = self.tasks[message.task][len(outcomes) :]
+        if message.kind == "died":
+            reason = f"the worker died (exit code {message.value})"
+            for overrides in rest:
+                self._finish(message.task, jobs.Outcome(" ".join(overrides), "failed", "", reason=reason), outcomes)
+        elif message.kind == "told" and isinstance(message.value, jobs.Outcome):
+            self._finish(message.task, message.value, outcomes)
+        elif message.kind == "told":
+            # The first override is the run's name.
+            words = f"  {message.value}  {' '.join(rest[0][1:])}"
+            if message.task not in self.running:
+                self.running[message.task] = self.progress.add_task(words, total=None)
+            self.progress.update(self.running[message.task], description=words)
+
+    def _finish(self, task: int, outcome: jobs.Outcome, outcomes: list[jobs.Outcome]) -> None:
+        outcomes.append(outcome)
+        self.progress.advance(self.total)
+        if task in self.running:
+            self.progress.remove_task(self.running.pop(task))
+        if outcome.state != "skipped":
+            self.progress.console.print(jobs.line(outcome, with_reason=False), **PLAIN)
+
+
+def readme(
+    experiment: str, command: str, found: list[dict], outcomes: list[jobs.Outcome], seconds: float, num_workers: int
+) -> str:
     """What the folder holds, and the command and versions that made it."""
     record = found[0]
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     machine = f"{workers.num_cores()} cores ({record['device']}, {record['dtype']}; {versions})"
+    job_seconds = sum(record.get("job_seconds") or 0.0 for record in found)
+    now = sum(outcome.state == "measured" for outcome in outcomes)
     return f"""# {experiment}
 
-Made by `{command}` in {seconds:.0f} s on {machine}:
-{len(found)} jobs, each with independent replicates at every sample count.
+Made by `{command}` on {machine}:
+{len(found)} jobs, each with independent replicates at every sample count, {job_seconds:.0f} s when added up.
+The last run took {seconds:.0f} s with {num_workers} workers: {now} jobs measured then, {len(found) - now} reused.
 
 - `table.csv`, `table.parquet`: a row for each problem, method and sample count; columns: `experiments/tables.py`.
 - `table.md`: the columns that people read.
@@ -101,7 +150,29 @@ Made by `{command}` in {seconds:.0f} s on {machine}:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run an experiment's sweeps over worker processes, then collect; 1 if any job failed, 2 for an unknown name."""
+    """Run an experiment's sweeps over worker processes, then collect.
+
+    1 if any job failed, 2 for a command that makes no sense, 130 after Ctrl-C.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _options(given)
+    console = wide_console()
+    try:
+        tasks = sweeps(options.experiment, options.overrides)
+        check(tasks)
+        return _study(options, tasks, shlex.join(["python", "-m", "experiments.study", *given]), console)
+    except (ValueError, *config.CONFIG_ERRORS) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"Cannot write {error.filename}: {error.strerror}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(jobs.interrupted([]), file=sys.stderr)
+        return 130
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.study", description="Sweeps, then their table and figures."
     )
@@ -110,26 +181,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=workers.num_cores(), help="processes, by default one a core")
     parser.add_argument("-o", "--output", type=Path, help="by default results/EXPERIMENT")
     options = parser.parse_args(arguments)
+    if options.workers < 1:
+        parser.error(f"--workers must be at least 1, got {options.workers}")
     if "=" in options.experiment:
         options.experiment, options.overrides = "overview", [options.experiment, *options.overrides]
+    return options
+
+
+def _study(options: argparse.Namespace, tasks: list[list[list[str]]], command: str, console: Console) -> int:
     started = time.perf_counter()
-    console = Console()
-    try:
-        tasks = sweeps(options.experiment, options.overrides)
-    except (ValueError, *config.CONFIG_ERRORS) as error:
-        print(error, file=sys.stderr)
-        return 2
-    outcomes = work(tasks, options.workers, console)
+    outcomes, complete = work(tasks, options.workers, console)
+    if not complete:
+        console.print(jobs.interrupted(outcomes), **PLAIN)
+        return 130
     done = [outcome for outcome in outcomes if outcome.state != "failed"]
-    found = [json.loads((Path(outcome.folder) / "record.json").read_text()) for outcome in done]
+    found = [records.read(Path(outcome.folder) / "record.json") for outcome in done]
+    seconds = time.perf_counter() - started
     if found:
         output = options.output or Path("results") / options.experiment
         collect(found, output, console)
-        command = shlex.join(["python", "-m", "experiments.study", options.experiment, *options.overrides])
-        (output / "README.md").write_text(readme(options.experiment, command, found, time.perf_counter() - started))
-    console.print(jobs.summary(outcomes), markup=False, highlight=False)
-    console.print(f"{time.perf_counter() - started:.0f} s.")
-    return 1 if len(done) < len(outcomes) else 0
+        text = readme(options.experiment, command, found, outcomes, seconds, options.workers)
+        (output / "README.md").write_text(text)
+    console.print(jobs.summary(outcomes) if outcomes else "There are no jobs.", **PLAIN)
+    console.print(f"{seconds:.0f} s.")
+    return 0 if done and len(done) == len(outcomes) else 1
 
 
 if __name__ == "__main__":

@@ -2,47 +2,59 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from experiments.labels import distinct_methods, setting
 from experiments.reference import case_key, is_plain, plain_variances
 from mcengine import diagnostics
 
-NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?,?")
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?,?")
+# Mean squared error over variance from which on an estimate is off by more than three of its standard deviations.
+MISSES = 10.0
 # Overrides that have a column of their own anyway, or that say only where a record lies.
 NOT_COLUMNS = {"problem", "name", "folder", "seed"}
 # Names in a record's rows, where they differ from the column's.
 RENAMED = {"mean": "estimate", "mean_std_error": "reported_std_error"}
 COLUMNS = [
-    "output", "num_samples", "replicates", "estimate", "standard_error", "exact", "rmse", "coverage", "coverage_low",
-    "coverage_high", "variance", "variance_se", "reported_std_error", "variance_ratio", "plain_samples",
+    "output", "num_samples", "replicates", "estimate", "standard_error", "exact", "misses_exact", "rmse", "coverage",
+    "coverage_low", "coverage_high", "variance", "variance_se", "reported_std_error", "variance_ratio", "plain_samples",
     "plain_variance", "plain_variance_from", "slope", "slope_se", "seconds", "compile_seconds", "efficiency", "ess",
-    "pareto_k", "max_weight_share", "num_hits", "num_nonfinite", "status", "ok_share", "seed", "device", "dtype", "jax",
-    "mcengine", "python",
+    "pareto_k", "max_weight_share", "num_hits", "num_nonfinite", "status", "ok_share", "seed", "device", "dtype",
+    "code", "jax", "jaxlib", "numpy", "mcengine", "python",
 ]  # fmt: skip
+VERSIONS = ("code", "jax", "jaxlib", "numpy", "mcengine", "python")
 
 
 def table(records: list[dict[str, Any]], long_runs: Sequence[dict[str, Any]] = ()) -> pd.DataFrame:
     """One row per job, sample count and output of the integrand; a column for every override besides `COLUMNS`.
 
-    - `case`: the problem's numbers that were overridden; `method`: the proposal and all that is not the default;
+    - `case`: the problem's numbers that were overridden; `method`: the proposal and all that is not the default, with
+      the seed, budget or other overrides in which records would otherwise look alike;
     - `estimate`, the mean over `replicates` R independent estimates from `num_samples` N samples each;
       `standard_error`, the error of that mean; `variance`, that of a single estimate, with its own error
       `variance_se`; `reported_std_error`, what the estimates said of themselves, on average;
     - `rmse` and `coverage` (of the 95 % intervals, with Clopper and Pearson's interval for R trials) where the exact
-      value is known;
+      value is known; `misses_exact`: the mean squared error is more than ten times the variance;
     - `variance_ratio`, plain Monte Carlo's variance at the same N over this one's; `plain_samples`, the samples that
       plain Monte Carlo needs for this mean squared error (this variance, without an exact value); both from
       `plain_variance`, that of one sample, which comes from `plain_variance_from`: see `plain_variances`;
-    - `slope` of log variance against log N, one for each method, by least squares weighted with R - 1;
-    - `seconds` of one estimate, compiled, while all workers are busy; `efficiency`, 1 / (variance x seconds);
+    - `slope` of log variance against log N, one for each method, by weighted least squares; empty where some count saw
+      no hits or no variance;
+    - `seconds` of one estimate: N samples at the pace of the ladder's largest count, compiled, while all workers are
+      busy; `compile_seconds`, the first call, less where the process or the cache had compiled its like before;
+      `efficiency`, 1 / (variance x seconds);
+    - `variance_ratio` and `efficiency` are empty where the method misses the exact value or hit nothing: a variance
+      around the wrong value is no merit;
     - `ess`, `max_weight_share`, `num_hits`: means over the replicates; `pareto_k`, the median k-hat, empty where there
       is none; `num_nonfinite`, the total; `status`, the most common one, and `ok_share`, how many were ok.
     """
-    rows = [row for record in records for row in _rows(record)]
+    methods = distinct_methods(records)
+    rows = [row for record, method in zip(records, methods, strict=True) for row in _rows(record, method)]
     if not rows:
         raise ValueError("There are no records to make a table from.")
     frame = pd.DataFrame(rows)
@@ -51,10 +63,15 @@ def table(records: list[dict[str, Any]], long_runs: Sequence[dict[str, Any]] = (
     plain = [known.get(key, (np.nan, "unknown")) for key in zip(frame["_case"], frame["output"], strict=True)]
     frame["plain_variance"], frame["plain_variance_from"] = zip(*plain, strict=True)
     _derive(frame)
-    slopes = frame.groupby(["_record", "output"], sort=False)[["num_samples", "replicates", "variance"]].apply(_slope)
-    frame = frame.join(slopes, on=["_record", "output"])
-    overrides = sorted({name for record in records for name in _override_columns(record)})
-    return frame.loc[:, ["problem", "case", "method", *overrides, *COLUMNS]]
+    slopes = frame.groupby(LINE, sort=False)[SLOPE_NEEDS].apply(_slope)
+    frame = frame.join(slopes, on=LINE)
+    overrides = _override_columns(records, list(frame["_record"]))
+    return pd.concat([frame[["problem", "case", "method"]], overrides, frame[COLUMNS]], axis=1)
+
+
+# The rows that make one line of a figure.
+LINE = ["problem", "case", "method", "output"]
+SLOPE_NEEDS = ["num_samples", "replicates", "variance", "variance_se", "status"]
 
 
 NUMBERS = [
@@ -63,15 +80,26 @@ NUMBERS = [
 ]  # fmt: skip
 
 
-def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
-    shared = {name: record[name] for name in ("problem", "case", "method", "seed", "device", "dtype")}
-    shared |= _override_columns(record) | {name: record["versions"][name] for name in ("jax", "mcengine", "python")}
+def _rows(record: dict[str, Any], method: str) -> list[dict[str, Any]]:
+    shared = {name: record[name] for name in ("problem", "case", "seed", "device", "dtype")} | {"method": method}
+    shared |= {name: record["versions"].get(name) for name in VERSIONS}
     shared |= {"_case": case_key(record), "_record": record["identity"]}
     return [shared | {RENAMED.get(name) or name: row[name] for name in row} for row in record["rows"]]
 
 
-def _override_columns(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record["overrides"].items() if name not in NOT_COLUMNS}
+def _override_columns(records: list[dict[str, Any]], identities: list[str]) -> pd.DataFrame:
+    """A column for every override of any record, filled with what the others were measured with; numbers as numbers."""
+    by_identity = {record["identity"]: record for record in records}
+    names = sorted({name for record in records for name in record["overrides"]} - NOT_COLUMNS)
+    columns = {name: _numbers_if_all([setting(by_identity[job], name) for job in identities]) for name in names}
+    return pd.DataFrame(columns, index=range(len(identities)))
+
+
+def _numbers_if_all(values: list[Any]) -> Any:
+    try:
+        return pd.to_numeric(pd.Series(values))
+    except (ValueError, TypeError):
+        return [None if value is None else str(value) for value in values]
 
 
 def _derive(frame: pd.DataFrame) -> None:
@@ -88,23 +116,28 @@ def _derive(frame: pd.DataFrame) -> None:
         frame["efficiency"] = diagnostics.efficiency(frame["variance"], frame["seconds"])
     # No replicate hit anything: a variance of 0 is then not a gain.
     blind = (frame["variance"] == 0) & (frame["status"] == "no_hits")
-    frame.loc[blind, ["variance_ratio", "plain_samples", "efficiency"]] = np.nan
+    # Of an estimator without variance the rounding is left, which is no miss.
+    rounding = (16.0 * frame["dtype"].map(lambda dtype: np.finfo(dtype).eps) * frame["exact"]) ** 2
+    frame["misses_exact"] = (frame["mse"] > np.fmax(MISSES * frame["variance"], rounding)) & ~blind
+    frame.loc[blind, "plain_samples"] = np.nan
+    frame.loc[blind | frame["misses_exact"], ["variance_ratio", "efficiency"]] = np.nan
 
 
 def _slope(group: pd.DataFrame) -> pd.Series:
-    """Weighted least squares; log of a sample variance has variance 2 / (R - 1) for normal estimates."""
-    count, replicates, variance = (np.asarray(group[name], float) for name in group)
-    usable = (variance > 0) & np.isfinite(variance)
-    if usable.sum() < 2:
+    """Weighted least squares of log variance on log N; none from the counts that happened to see something."""
+    count, replicates, variance, error = (np.asarray(group[name], float) for name in SLOPE_NEEDS[:4])
+    if len(group) < 2 or not np.all((variance > 0) & np.isfinite(variance)) or (group["status"] == "no_hits").any():
         return pd.Series({"slope": np.nan, "slope_se": np.nan})
-    x, y, weight = np.log(count[usable]), np.log(variance[usable]), 0.5 * (replicates[usable] - 1.0)
+    # The error of log variance, by its fourth moment; a normal's is the least, since few replicates underrate it.
+    relative = np.fmax(error / variance, np.sqrt(2.0 / (replicates - 1.0)))
+    x, y, weight = np.log(count), np.log(variance), relative**-2.0
     x = x - np.average(x, weights=weight)
     spread = np.sum(weight * x * x)
     return pd.Series({"slope": np.sum(weight * x * y) / spread, "slope_se": spread**-0.5})
 
 
 def newest(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last record of each job, in reading order; earlier ones were measured by other versions of the code."""
+    """The last record of each job, in reading order; the others are copies of it, or other versions measured them."""
     latest: dict[str, dict[str, Any]] = {}
     for record in sorted(records, key=lambda record: record["finished"]):
         latest[json.dumps([record["config"], record["device"], record["dtype"]], sort_keys=True)] = record
@@ -116,9 +149,20 @@ def _reading_order(record: dict[str, Any]) -> tuple:
         # Numbers by size, words by letters.
         return [(float(word.rstrip(",")), "") if NUMBER.fullmatch(word) else (np.inf, word) for word in text.split()]
 
-    return record["problem"], natural(record["case"]), not is_plain(record), natural(record["method"])
+    rest = natural(" ".join(record["overrides"].values()))
+    return record["problem"], natural(record["case"]), not is_plain(record), natural(record["method"]), rest
+
+
+def left_out(records: list[dict[str, Any]], kept: list[dict[str, Any]]) -> str:
+    """What `newest` did not keep, in words: copies of jobs that it kept, and records of other versions."""
+    identities = {record["identity"] for record in kept}
+    dropped = Counter("copy" if record["identity"] in identities else "older" for record in records)
+    copies, older = dropped["copy"] - len(kept), dropped["older"]
+    parts = [f"{copies} copies of the same jobs in other folders"] * (copies > 0)
+    parts += [f"{older} records that older code or other versions measured"] * (older > 0)
+    return f"Left out: {' and '.join(parts)}." if parts else ""
 
 
 def at_largest(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each problem's largest sample count."""
-    return frame.loc[frame["num_samples"] == frame.groupby("problem")["num_samples"].transform("max")]
+    """The rows of the largest sample count of each record and output; ladders may differ."""
+    return frame.loc[frame["num_samples"] == frame.groupby(LINE)["num_samples"].transform("max")]

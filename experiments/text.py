@@ -1,23 +1,29 @@
-"""The table as text: Markdown for a page, `rich` for a terminal of 120 columns."""
+"""The table as text: Markdown for a page, `rich` for a terminal."""
+
+from collections.abc import Iterable
 
 import pandas as pd
 from rich.table import Table
 
 TERMINAL = ["method", "estimate", "std. error", "RMSE", "coverage", "gain", "slope", "ESS", "k-hat", "status (ok)"]
+# What a narrow terminal does without, first to last.
+DISPENSABLE = ["std. error", "slope", "ESS", "coverage", "k-hat", "RMSE"]
+METHOD_WIDTH = 24
 
 
 def short(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns that people read, as text.
 
     `gain` is how many samples of plain Monte Carlo each sample is worth, by mean squared error where the exact value is
-    known: the variance alone flatters a method that has not seen what matters. In brackets where most replicates were
-    not ok.
+    known: the variance alone flatters a method that has not seen what matters. It and `efficiency` stand in brackets
+    where most replicates were not ok.
     """
 
     def shown(form: str, *names: str) -> list[str]:
         rows = frame[list(names)].itertuples(index=False, name=None)
         return ["" if any(pd.isna(value) for value in row) else form.format(*row) for row in rows]
 
+    ok = frame["ok_share"]
     columns = {
         "problem": [" ".join(filter(None, row)) for row in _names(frame)],
         "method": list(frame["method"]),
@@ -27,14 +33,11 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
         "std. error": shown("{:.1e}", "standard_error"),
         "RMSE": shown("{:.1e}", "rmse"),
         "coverage": shown("{:.2f} [{:.2f}, {:.2f}]", "coverage", "coverage_low", "coverage_high"),
-        "gain": [
-            _gain(*row)
-            for row in frame[["plain_samples", "num_samples", "ok_share"]].itertuples(index=False, name=None)
-        ],
+        "gain": _bracketed("{:.3g}", frame["plain_samples"] / frame["num_samples"], ok),
         "plain N": shown("{:.1e}", "plain_samples"),
         "slope": shown("{:.2f}", "slope"),
         "seconds": shown("{:.1e}", "seconds"),
-        "efficiency": shown("{:.1e}", "efficiency"),
+        "efficiency": _bracketed("{:.1e}", frame["efficiency"], ok),
         "ESS": shown("{:,.0f}", "ess"),
         "k-hat": shown("{:.2f}", "pareto_k"),
         "status (ok)": shown("{} ({:.0%})", "status", "ok_share"),
@@ -42,11 +45,9 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _gain(plain_samples: float, num_samples: int, ok_share: float) -> str:
-    if pd.isna(plain_samples):
-        return ""
-    gain = f"{plain_samples / num_samples:.3g}"
-    return gain if ok_share >= 0.5 else f"({gain})"
+def _bracketed(form: str, values: Iterable, ok_share: Iterable) -> list[str]:
+    shown = ["" if pd.isna(value) else form.format(value) for value in values]
+    return [f"({text})" if text and ok < 0.5 else text for text, ok in zip(shown, ok_share, strict=True)]
 
 
 def _names(frame: pd.DataFrame):
@@ -63,16 +64,41 @@ def _grid(cells: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def terminal(frame: pd.DataFrame) -> Table:
-    """The columns that fit in 120, a line for each method and a heading for each problem."""
-    title = "At the largest sample count of each problem"
-    table = Table(title=title, box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for name in TERMINAL:
-        words = name in ("method", "status (ok)")
-        table.add_column(name, justify="left" if words else "right", no_wrap=name != "method")
+def terminal(frame: pd.DataFrame, width: int = 120) -> Table:
+    """The columns that fit in `width`, a line for each method and a heading for each problem.
+
+    N stands in the heading, or in a column where the methods of a problem were not measured at the same.
+    """
     cells = short(frame)
+    same = cells.groupby("problem")["N"].nunique().max() == 1
+    columns = _fitting(cells, TERMINAL if same else [TERMINAL[0], "N", *TERMINAL[1:]], width)
+    table = Table(
+        title="At the largest sample count of each method", box=None, header_style="bold", padding=(0, 1, 0, 0)
+    )
+    for name in columns:
+        words = name in ("method", "status (ok)")
+        least = min(METHOD_WIDTH, _width(cells, name)) if name == "method" else None
+        table.add_column(name, justify="left" if words else "right", no_wrap=name != "method", min_width=least)
     for problem, rows in cells.groupby("problem", sort=False):
-        table.add_row(f"[bold]{problem}[/bold]", f"N {rows['N'].iloc[0]}")
-        for row in rows[TERMINAL].itertuples(index=False, name=None):
+        table.add_row(f"[bold]{problem}[/bold]", f"N {rows['N'].iloc[0]}" if same else "")
+        for row in rows[columns].itertuples(index=False, name=None):
             table.add_row("  " + row[0], *row[1:])
     return table
+
+
+def _fitting(cells: pd.DataFrame, columns: list[str], width: int) -> list[str]:
+    dispensable = iter(DISPENSABLE)
+    # The second column holds the N of the headings.
+    heading = len("N ") + _width(cells, "N")
+    least = {"method": METHOD_WIDTH, columns[1]: max(heading, _width(cells, columns[1]))}
+    while sum(least.get(name, _width(cells, name)) + 1 for name in columns) > width:
+        without = next(dispensable, None)
+        if without is None:
+            break
+        columns = [name for name in columns if name != without]
+    return columns
+
+
+def _width(cells: pd.DataFrame, name: str) -> int:
+    # Methods are indented below their problem.
+    return max(len(name), int(cells[name].str.len().max()) + 2 * (name == "method"))

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ class _Worker:
     task: int = -1
 
 
-def run(job: Callable[[Any, Tell], Any], tasks: list[Any], num_workers: int) -> Iterator[Message]:
+def run(job: Callable[[Any, Tell], Any], tasks: list[Any], num_workers: int) -> Generator[Message, None, None]:
     """`job(task, tell)` for each task, in the order of `tasks` as workers come free; yields messages as they arrive.
 
     A worker that dies costs its own task and is replaced. `job` must be importable by name.

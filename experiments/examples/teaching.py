@@ -46,7 +46,8 @@ for seed in range(4):
     result = mc.estimate(jax.random.key(seed), apart, opposite, budget=mc.Samples(100))
     measured = 100 * result.std_error**2
     print(
-        f"  100 samples: {result.value:+.3f}, variance measured {measured:7.3g}, ESS {result.ess:4.1f}, {result.status}"
+        f"  100 samples: {result.value:+.3f}, variance measured {measured:7.3g}, ESS {result.ess:4.1f}, "
+        f"k-hat {result.pareto_k:.2f}, {result.status}"
     )
 
 divergence = policy_kl()

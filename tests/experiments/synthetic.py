@@ -22,7 +22,7 @@ def record(
         "seed": 0,
         "device": "cpu",
         "dtype": "float32",
-        "versions": {"jax": "0", "mcengine": "0", "python": "3", "code": "c"},
+        "versions": {"jax": "0", "jaxlib": "0", "numpy": "2", "mcengine": "0", "python": "3", "code": "c"},
         "identity": f"{problem}-{method}-{changes}",
         "kind": kind,
         "rows": rows,

@@ -1,5 +1,7 @@
 """Figures, as far as a machine can look at them."""
 
+import numpy as np
+
 from experiments import figures, tables
 from tests.experiments.synthetic import record
 
@@ -14,6 +16,37 @@ def test_each_problem_has_its_figure_as_png_and_svg_with_all_words(tmp_path):
     for word in ("shifted", "bent", "slope -1", "samples N of one estimate", "variance of an estimate"):
         assert word in svg
     assert all(f"fall 0.{i}" in (tmp_path / "other.svg").read_text() for i in range(1, 5))
+
+
+def test_what_the_axis_or_the_eye_would_miss_is_said_in_words(tmp_path):
+    wrong, rare = record("wrong", variance_at_one=0.1), record("rare")
+    for row in wrong["rows"]:
+        row |= {"mse": 1e3 * row["variance"]}
+    rare["rows"][1] |= {"variance": 0.0, "status": "no_hits"}
+    wild = record("wild", variance_at_one=1e9)
+    for row in wild["rows"]:
+        row["ok_share"] = 0.0
+    figures.draw(tables.table([record(), wrong, rare, wild]), tmp_path)
+    svg = (tmp_path / "toy.svg").read_text()
+    assert "misses the exact value: wrong" in svg
+    assert "points above the axis: wild" in svg
+    assert "plain, pooled over the ladder" in svg
+
+
+def test_a_line_breaks_where_nothing_was_seen():
+    rare = record("rare")
+    rare["rows"][1]["variance"] = 0.0
+    figure, axis = figures.plt.subplots()
+    figures._line(axis, tables.table([rare]), "rare", ["rare"])
+    drawn = axis.containers[0].lines[0].get_ydata()
+    figures.plt.close(figure)
+    assert list(np.isnan(drawn)) == [False, True, False, False]
+
+
+def test_panels_that_find_no_place_are_counted(tmp_path):
+    cases = [record(case=f"fall {i}", config={"problem": i}, identity=str(i)) for i in range(8)]
+    figures.draw(tables.table(cases), tmp_path)
+    assert "(+ 2 more in the table)" in (tmp_path / "toy.svg").read_text()
 
 
 def test_the_same_table_gives_the_same_file(tmp_path):

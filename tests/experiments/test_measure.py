@@ -28,7 +28,8 @@ def test_the_ladder_is_the_issues():
 @pytest.mark.parametrize(
     ("changes", "word"),
     [({"max_samples": 0}, "max_samples"), ({"factor": 1}, "factor"), ({"min_samples": 10, "max_samples": 5}, "below"),
-     ({"replicates": 1}, "2 replicates")],
+     ({"replicates": 1}, "2 replicates"), ({"max_samples": "abc"}, "max_samples must be a whole number, got 'abc'"),
+     ({"max_samples": 1024.5}, "max_samples must be a whole"), ({"factor": 2.5}, "factor must be a whole")],
 )  # fmt: skip
 def test_a_bad_ladder_is_refused_in_words(changes, word):
     with pytest.raises(ValueError, match=word):
@@ -37,7 +38,10 @@ def test_a_bad_ladder_is_refused_in_words(changes, word):
 
 def test_rows_say_what_is_known_of_the_estimator():
     # Plain sampling of X^2, X ~ N(1, 1): variance per sample E X^4 - 4 = 10 - 4.
-    rows = measure(KEY, SQUARE, None, IID, RAW, Ladder(min_samples=256, max_samples=4096, factor=4))
+    told = []
+    ladder = Ladder(min_samples=256, max_samples=4096, factor=4)
+    rows = measure(KEY, SQUARE, None, IID, RAW, ladder, lambda *step: told.append(step))
+    assert told == [(256, 1, 3), (1024, 2, 3), (4096, 3, 3)]
     assert [row["num_samples"] for row in rows] == [256, 1024, 4096]
     for row in rows:
         n, replicates = row["num_samples"], row["replicates"]

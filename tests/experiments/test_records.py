@@ -6,6 +6,7 @@ import multiprocessing
 import pytest
 
 from experiments import records
+from tests.experiments.synthetic import record
 
 CONFIG = {"problem": {"threshold": 5.0}, "proposal": None, "weighting": {}, "points": {}, "budget": {"n": 1}, "seed": 0}
 HERE = {"device": "cpu", "dtype": "float32", "versions": {"jax": "1"}}
@@ -29,8 +30,14 @@ def test_identity_sees_the_contents_of_a_data_file(tmp_path):
     data.write_text("1")
     config = CONFIG | {"problem": {"csv": str(data)}}
     before = records.identity(config, HERE)
+    same = tmp_path / "elsewhere.csv"
+    same.write_text("1")
+    # The samples follow the contents too, wherever the file lies.
+    assert records.key_number(config) == records.key_number(CONFIG | {"problem": {"csv": str(same)}})
+    number = records.key_number(config)
     data.write_text("2")
     assert records.identity(config, HERE) != before
+    assert records.key_number(config) != number
 
 
 def test_replicates_are_the_same_for_another_budget_and_independent_between_jobs():
@@ -74,6 +81,41 @@ def test_a_reader_never_sees_half_a_record(tmp_path):
 def test_folders_are_legible_and_safe():
     folder = records.job_folder("runs", "index_fall", "fall 0.3", "../x y", job="ab12")
     assert folder.as_posix() == "runs/index_fall__fall_0.3__.._x_y__ab12"
+
+
+def test_a_folder_of_long_labels_has_a_name_that_a_disk_takes():
+    folder = records.job_folder("runs", "genz_gaussian", "positions " + "0.123," * 90, "x" * 300, job="ab12")
+    assert len(folder.name) < 255
+    assert folder.name.endswith("__ab12")
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(records.os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        records.write_json(tmp_path / "record.json", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_record_is_skipped_and_named(tmp_path, capsys):
+    records.write_json(tmp_path / "good" / "record.json", record())
+    cut = (tmp_path / "good" / "record.json").read_text()[:100]
+    garbage = {"cut": cut, "empty": "{}", "list": "[]", "rows": json.dumps(record(rows=[3])), "binary": "\x00"}
+    for name, content in garbage.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_text(content)
+    (tmp_path / "failure.json").write_text("{")
+    assert records.load([tmp_path]) == [record()]
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(": not a record (")[0] for line in said] == [
+        str(tmp_path / name / "record.json") for name in sorted(garbage)
+    ]
+    assert records.load([tmp_path], "failure.json") == []
+    # A job with half a record is measured again.
+    assert records.is_record(tmp_path / "good" / "record.json")
+    assert not any(records.is_record(tmp_path / name / "record.json") for name in ("cut", "never"))
 
 
 def test_code_that_measures_is_part_of_the_versions():

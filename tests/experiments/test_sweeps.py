@@ -40,7 +40,8 @@ def test_a_failed_job_is_listed_with_its_reason_and_the_others_go_on(swept):
     assert ran.returncode == 1
     assert ran.stderr == ""
     assert "4 measured, 4 failed." in ran.stdout
-    assert "failed: gaussian_tail, threshold 2, scale -1, plain: gaussian_tail: scale must be positive" in ran.stdout
+    assert ran.stdout.count("scale must be positive, got -1.") == 1
+    assert "\n  gaussian_tail, threshold 2, scale -1, plain (results/runs/levels/" in ran.stdout
     assert "Traceback" not in ran.stdout
     assert len(records(folder)) == 4
     failures = list(folder.rglob("failure.json"))
@@ -90,6 +91,14 @@ def test_a_misspelt_command_is_answered_in_a_line_without_a_trace(tmp_path):
     ]
 
 
+def test_a_folder_that_cannot_be_written_is_named_without_a_trace(tmp_path):
+    (tmp_path / "file").write_text("")
+    ran = command(tmp_path, "folder=file/runs", *TINY)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("Cannot write below file/runs")
+    assert len(ran.stderr.splitlines()) == 1
+
+
 def test_collecting_nothing_is_an_error_in_words(tmp_path):
     ran = command(tmp_path, "nowhere", module="experiments.collect")
     assert ran.returncode == 1
@@ -109,16 +118,19 @@ def test_a_study_makes_its_folder_and_skips_what_is_done(tmp_path):
     )
     words = ["overview", *TINY, "--workers", "1", "-o", "out"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for said in ("1 measured, 2 failed.", "1 skipped, 2 failed."):
+    for said, now in (
+        ("1 measured, 2 failed.", "1 jobs measured then, 0"),
+        ("1 skipped, 2 failed.", "0 jobs measured then, 1"),
+    ):
         ran = subprocess.run(
             [sys.executable, "-c", script, *words], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
         assert ran.returncode == 1
         assert ran.stderr == ""
         assert said in ran.stdout
-        assert "There is no problem 'nothing'" in ran.stdout
+        assert ran.stdout.count("There is no problem 'nothing'") == 1
+        assert now in (tmp_path / "out" / "README.md").read_text()
     made = {path.name for path in (tmp_path / "out").iterdir()}
     assert made == {"README.md", "table.csv", "table.parquet", "table.md", "figures"}
-    assert (
-        "python -m experiments.study overview budget.max_samples=1024" in (tmp_path / "out" / "README.md").read_text()
-    )
+    made_by = "python -m experiments.study overview budget.max_samples=1024 budget.replicates=32 --workers 1 -o out"
+    assert made_by in (tmp_path / "out" / "README.md").read_text()

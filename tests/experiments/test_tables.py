@@ -1,5 +1,6 @@
 """The table's arithmetic, on records whose answers are known."""
 
+import io
 import json
 import math
 
@@ -9,14 +10,15 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from experiments import tables, text
+from experiments import labels, tables, text
+from experiments.collect import collect, wide_console
 from tests.experiments.synthetic import record
 
 ASKED_FOR = {
     "problem", "method", "num_samples", "replicates", "estimate", "standard_error", "rmse", "coverage", "coverage_low",
     "coverage_high", "variance", "variance_se", "reported_std_error", "variance_ratio", "plain_samples", "slope",
-    "seconds", "efficiency", "ess", "pareto_k", "status", "ok_share", "seed", "device", "dtype", "jax", "mcengine",
-    "python",
+    "seconds", "efficiency", "ess", "pareto_k", "status", "ok_share", "seed", "device", "dtype", "code", "jax",
+    "jaxlib", "numpy", "mcengine", "python",
 }  # fmt: skip
 
 
@@ -31,9 +33,82 @@ def test_every_column_is_there_with_one_for_each_override():
     frame = tables.table([record(), swept])
     assert set(frame.columns) >= ASKED_FOR | {"proposal", "proposal.scale"}
     assert "name" not in frame.columns
-    assert at(frame, "shifted", 1024)["proposal.scale"] == "2.0"
+    assert at(frame, "shifted", 1024)["proposal.scale"] == 2.0
     assert pd.isna(at(frame, "plain", 1024)["proposal.scale"])
     assert len(frame) == 8
+
+
+def test_override_columns_hold_numbers_and_the_choices_of_those_who_overrode_nothing():
+    chosen = {"proposal": "plain", "weighting": "raw", "budget": "ladder"}
+    usual = record(overrides={}, choices=chosen, config={"problem": {"threshold": 5.0}, "seed": 0})
+    swept = record("b", overrides={"problem.threshold": "3", "budget": "brief", "seed": "1"}, choices=chosen)
+    frame = tables.table([usual, swept])
+    assert frame.groupby("method")["problem.threshold"].first().to_dict() == {"plain": 5.0, "b": 3.0}
+    assert frame["problem.threshold"].dtype == float
+    assert frame.groupby("method")["budget"].first().to_dict() == {"plain": "ladder", "b": "brief"}
+
+
+def test_records_that_only_a_seed_or_a_budget_tells_apart_have_a_line_each():
+    def swept(seed, most):
+        overrides = {"seed": str(seed), "budget.max_samples": str(most), "budget.factor": "4", "name": "toy"}
+        return record("shifted", overrides=overrides, identity=f"{seed}-{most}", seed=seed)
+
+    frame = tables.table([swept(0, 64), swept(1, 64), swept(1, 256), record()])
+    assert list(frame["method"].unique()) == [
+        "shifted, max_samples 64, seed 0", "shifted, max_samples 64, seed 1", "shifted, max_samples 256, seed 1",
+        "plain",
+    ]  # fmt: skip
+    # A default that is nobody's override still has its value, and equal overrides end in the identity.
+    default = record("shifted", overrides={}, identity="default", config={"seed": 7})
+    assert labels.distinct_methods([default, swept(1, 64)])[0].endswith("seed 7")
+    assert labels.distinct_methods([record(identity=x) for x in "ab"]) == ["plain, job a", "plain, job b"]
+
+
+def missing(method="shifted", **changes):
+    """Its variance says nothing, for it never saw what matters: estimate 1.8e-19, exactly 3.7e-5."""
+    wrong = record(method, kind="Probability", exact=3.7e-5, variance_at_one=1e-30, **changes)
+    for row in wrong["rows"]:
+        row |= {"mean": 1.8e-19, "mse": 3.7e-5**2, "covered": 0, "status": "unreliable", "ok_share": 0.0}
+    return wrong
+
+
+def test_a_method_that_misses_the_exact_value_has_no_merit_however_small_its_variance():
+    frame = tables.table([record(kind="Probability", exact=3.7e-5), missing()])
+    shifted = at(frame, "shifted", 1024)
+    assert shifted["misses_exact"]
+    assert np.isnan(shifted["variance_ratio"])
+    assert np.isnan(shifted["efficiency"])
+    assert not at(frame, "plain", 1024)["misses_exact"]
+    # What is left of an estimator without variance is rounding, and no hits are said in other words.
+    exact_one = record("optimal", exact=1.0, variance_at_one=1e-20)
+    for row in exact_one["rows"]:
+        row["mse"] = 1e-14
+    assert not tables.table([exact_one, without_hits()])["misses_exact"].any()
+
+
+def test_an_efficiency_of_mostly_unreliable_estimates_stands_in_brackets():
+    doubtful = record("doubtful", exact=None)
+    for row in doubtful["rows"]:
+        row["ok_share"] = 0.1
+    assert text.short(tables.table([doubtful]))["efficiency"].str.fullmatch(r"\(.*\)").all()
+
+
+def test_no_slope_is_fitted_to_the_counts_that_happened_to_hit():
+    rare = record()
+    for row in rare["rows"][::2]:
+        row["variance"] = 0.0
+    blind = record("blind")
+    blind["rows"][0]["status"] = "no_hits"
+    assert tables.table([rare, blind])["slope"].isna().all()
+
+
+def test_a_count_with_a_rough_variance_pulls_the_slope_less():
+    rough = record()
+    rough["rows"][0]["variance"] *= 100
+    exact_se = tables.table([rough])["slope"].iloc[0]
+    rough["rows"][0]["variance_se"] *= 1e6
+    assert tables.table([rough])["slope"].iloc[0] == pytest.approx(-1.0, abs=1e-3)
+    assert exact_se < -1.3
 
 
 def test_ratio_samples_errors_and_efficiency_are_those_of_the_definitions():
@@ -124,6 +199,12 @@ def test_cases_of_one_problem_have_their_own_yardstick():
     assert ratios.to_dict() == pytest.approx({"0.1": 4.0, "0.2": 9.0})
 
 
+def test_the_yardstick_of_a_long_run_is_a_plain_one():
+    blind = without_hits() | {"kind": "Expectation"}
+    frame = tables.table([blind], [record("shifted", variance_at_one=1e-9, exact=1e-7)])
+    assert set(frame["plain_variance_from"]) == {"unknown"}
+
+
 def test_each_output_has_its_rows():
     vector = record()
     vector["rows"] = [row | {"output": f"[{i}]", "exact": float(i)} for row in vector["rows"] for i in range(3)]
@@ -139,17 +220,70 @@ def test_newest_record_of_a_job_wins_and_cases_are_ordered_by_number():
     assert [r["case"] for r in tables.newest(cases)] == ["fall 5", "fall 10"]
 
 
+def test_odd_words_in_a_label_are_not_taken_for_numbers():
+    cases = [
+        record(case=f"fall {x}", config={"problem": x}, identity=x) for x in (".", "1.2.3", "-", "1e5", ".5", "2.")
+    ]
+    assert [r["case"].split()[1] for r in tables.newest(cases)] == [".5", "2.", "1e5", "-", ".", "1.2.3"]
+
+
+def test_copies_of_a_job_are_told_from_the_records_of_older_code():
+    new = record(finished="2025-01-02", identity="new")
+    everything = [new, new | {"finished": "2025-01-01"}, record(identity="old")]
+    assert tables.left_out(everything, tables.newest(everything)) == (
+        "Left out: 1 copies of the same jobs in other folders and 1 records that older code or other versions measured."
+    )
+    assert tables.left_out([new], [new]) == ""
+
+
+def test_a_method_with_a_shorter_ladder_keeps_its_line():
+    short = record("short")
+    del short["rows"][2:]
+    shown = tables.at_largest(tables.table([record(), short]))
+    assert list(zip(shown["method"], shown["num_samples"], strict=True)) == [("plain", 16384), ("short", 1024)]
+    printed = printed_at(120, shown)
+    assert "short 1,024" in " ".join(printed.split())
+    assert "plain 16,384" in " ".join(printed.split())
+
+
+def test_a_table_of_two_states_of_the_code_says_so(tmp_path):
+    newer = record("shifted", versions=record()["versions"] | {"code": "d"})
+    console = Console(width=120, record=True, file=io.StringIO())
+    collect([record(), newer], tmp_path, console)
+    assert "Measured by 2 states of the code (column code): c, d." in console.export_text()
+    assert set(pd.read_csv(tmp_path / "table.csv")["code"]) == {"c", "d"}
+
+
 def test_no_records_is_an_error_in_words():
     with pytest.raises(ValueError, match="no records"):
         tables.table([])
 
 
+def printed_at(width, frame):
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(text.terminal(frame, width))
+    return console.export_text()
+
+
+def test_a_narrow_terminal_loses_columns_before_it_loses_the_methods():
+    frame = tables.table([without_hits(), missing("self normalised")])
+    shown = printed_at(80, tables.at_largest(frame))
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    for word in ("plain", "self normalised", "gain", "unreliable (0%)", "N 16,384"):
+        assert word in shown
+    assert "std. error" not in shown
+    assert "std. error" in printed_at(120, tables.at_largest(frame))
+
+
+def test_a_pipe_is_as_wide_as_the_table(capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert wide_console().width >= 120
+
+
 def test_the_terminal_table_fits_in_120_columns_without_losing_a_word():
     frame = tables.table([without_hits(), record("shifted, self normalised", kind="Probability", exact=1e-7)])
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    with console.file:
-        console.print(text.terminal(tables.at_largest(frame)))
-        shown = console.export_text()
+    shown = printed_at(120, tables.at_largest(frame))
     assert "…" not in shown
     assert "no_hits (0%)" in shown
     assert "ok (100%)" in shown

@@ -1,0 +1,122 @@
+"""What a job is called, what it refuses, and what is said of many."""
+
+import pytest
+
+from experiments import config, jobs, study, workers
+from experiments.jobs import Outcome
+
+
+def described(*overrides):
+    cfg = config.compose(list(overrides))
+    return jobs.describe(cfg, list(overrides), dict(cfg.hydra.runtime.choices))
+
+
+def test_two_defensive_methods_have_two_names():
+    words = ["proposal=defensive", "proposal.share=0.3"]
+    shifted, tilted = (
+        described(*words, f"proposal@proposal.base=gaussian_tail/{base}") for base in ("shifted", "tilted")
+    )
+    assert shifted["method"] == "defensive, shifted, share 0.3"
+    assert tilted["method"] == "defensive, tilted, share 0.3"
+    assert shifted["overrides"]["proposal"] == "defensive"
+    assert shifted["overrides"]["proposal@proposal.base"] == "gaussian_tail/shifted"
+    assert shifted["choices"]["weighting"] == "raw"
+
+
+def test_a_data_file_is_called_by_its_name():
+    assert described("problem=index_fall", "problem.csv=/data/of/mine/prices.csv")["case"] == "csv prices.csv"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("problem.threshold=abc", r"problem.threshold must be a number, as in problem.threshold=5.0; got 'abc'"),
+        ("budget.max_samples=abc", "budget.max_samples must be a number.*'abc'"),
+        ("seed=abc", "seed must be a whole number, got 'abc'"),
+        ("seed=1.5", "seed must be a whole number, got 1.5"),
+        ("+experiment=overview", "python -m experiments.study overview"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_by_key_and_value(override, words):
+    with pytest.raises(ValueError, match=words):
+        described(override)
+    cfg = config.compose([override])
+    outcome = jobs.perform(cfg, [override], dict(cfg.hydra.runtime.choices))
+    assert outcome.state == "failed"
+    assert outcome.label == override
+
+
+def test_an_argument_that_the_problem_does_not_have_is_answered_with_those_it_has():
+    with pytest.raises(ValueError, match=r"gaussian_tail has no 'foo'\. gaussian_tail has: threshold, loc, scale"):
+        config.build(config.compose(["+problem.foo=3"]).problem)
+
+
+def test_a_launcher_that_is_not_there_is_answered_with_those_that_are():
+    with pytest.raises(config.CONFIG_ERRORS) as caught:
+        config.compose(["hydra/launcher=nope"])
+    said = config.explain(caught.value, [])
+    assert said.startswith("There is no hydra/launcher 'nope'. hydra/launcher has: basic, ")
+
+
+def test_the_help_offers_no_experiment_to_a_job():
+    assert "overview" not in config.groups_and_options()
+    assert "weighting: clipped, " in config.groups_and_options()
+
+
+def test_a_disk_that_takes_no_file_fails_the_job_in_words(tmp_path):
+    (tmp_path / "file").write_text("")
+    overrides = [f"folder={tmp_path}/file/runs", "problem.scale=-1"]
+    cfg = config.compose(overrides)
+    outcome = jobs.perform(cfg, overrides, dict(cfg.hydra.runtime.choices))
+    assert outcome.state == "failed"
+    assert "scale must be positive" in outcome.reason
+    assert "cannot write" in outcome.reason
+
+
+def test_a_summary_says_each_reason_once_and_names_ten_jobs():
+    many = [Outcome(f"job {i}", "failed", "", reason="too hot") for i in range(12)]
+    said = jobs.summary([Outcome("a", "measured", "f"), Outcome("b", "failed", "where", reason="too cold"), *many])
+    assert said.splitlines()[:4] == ["1 measured, 13 failed.", "failed: too cold", "  b (where)", "failed: too hot"]
+    assert said.count("too hot") == 1
+    assert said.endswith("  job 9\n  and 2 more")
+    assert jobs.interrupted([Outcome("a", "measured", "f")] * 3) == (
+        "Interrupted: 3 measured; the same command does the rest."
+    )
+
+
+def test_an_interrupted_job_has_not_failed(tmp_path):
+    (tmp_path / "0" / ".hydra").mkdir(parents=True)
+    (tmp_path / "0" / ".hydra" / "overrides.yaml").write_text("[seed=1]")
+    assert jobs.gather(tmp_path, ended=False) == []
+    assert [outcome.state for outcome in jobs.gather(tmp_path)] == ["failed"]
+
+
+def interrupted_run(perform, tasks, num_workers):
+    yield workers.Message("told", 0, "N = 2^8 (1 of 7)")
+    yield workers.Message("told", 0, Outcome("a", "measured", "f"))
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_a_study_with_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(study.workers, "run", interrupted_run)
+    monkeypatch.setattr(study, "sweeps", lambda name, extra: [[["name=x"]], [["name=x", "seed=1"]]])
+    assert study.main([]) == 130
+    assert capsys.readouterr().out.endswith("Interrupted: 1 measured; the same command does the rest.\n")
+
+
+@pytest.mark.parametrize(("word", "said"), [("budget.max_sampls=1024", "max_samples"), ("seed=abc", "whole number")])
+def test_what_is_wrong_with_a_whole_study_is_said_once(word, said, capsys):
+    assert study.main([word]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert len(printed.splitlines()) == 1
+
+
+def test_a_study_without_workers_is_refused_and_one_without_jobs_is_no_success(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as caught:
+        study.main(["--workers", "0"])
+    assert caught.value.code == 2
+    assert "at least 1" in capsys.readouterr().err
+    monkeypatch.setattr(study, "sweeps", lambda name, extra: [])
+    assert study.main([]) == 1
+    assert "There are no jobs." in capsys.readouterr().out
