@@ -1,12 +1,15 @@
 """mcengine: expectations, and how far to trust them. E_p[f] = E_q[w f], w = p / q."""
 
 from mcengine import distributions as distributions
+from mcengine import mis as mis
 from mcengine import points as points
 from mcengine import proposals as proposals
 from mcengine import weighting as weighting
 from mcengine import weights as weights
 from mcengine.budgets import Samples as Samples
 from mcengine.budgets import Seconds as Seconds
+from mcengine.controls import Components as Components
+from mcengine.controls import Controls as Controls
 from mcengine.diagnostics import Status as Status
 from mcengine.distributions import Affine as Affine
 from mcengine.distributions import Bernoulli as Bernoulli
@@ -40,6 +43,8 @@ from mcengine.problem import Expectation as Expectation
 from mcengine.problem import Integral as Integral
 from mcengine.problem import Probability as Probability
 from mcengine.proposals import defensive as defensive
+from mcengine.proposals import mixture as mixture
+from mcengine.proposals import multi_sample as multi_sample
 from mcengine.proposals import scaled as scaled
 from mcengine.proposals import shifted as shifted
 from mcengine.proposals import tilted as tilted

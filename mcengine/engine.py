@@ -1,10 +1,9 @@
 """`estimate`: the one front door from (problem, proposal, points, weighting, budget) to an `Estimate`."""
 
 import dataclasses
-import math
 import time
 from functools import partial
-from typing import Any, NamedTuple, no_type_check
+from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +11,10 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from mcengine import numerics
-from mcengine.budgets import Budget, Samples, Seconds
-from mcengine.checks import check_events, check_key, check_support, check_transport
-from mcengine.distributions import as_distribution, event_struct
+from mcengine.budgets import Budget, Samples
+from mcengine.checks import check_key, check_support
 from mcengine.execution.blocks import (
-    Plan,
-    Work,
-    plan_of,
+    MAX_BLOCK,
     row_of_arrays,
     run_samples,
     run_seconds,
@@ -28,20 +23,12 @@ from mcengine.execution.blocks import (
 from mcengine.execution.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.execution.replicates import replicates_plan, run_replicates
 from mcengine.execution.settings import Execution
+from mcengine.mis import Heuristic
+from mcengine.planning import Run, check_methods, pilot_key, prepare, with_coefficients
 from mcengine.points import IID, Points
 from mcengine.recipe import Recipe
 from mcengine.result import Estimate, finish
 from mcengine.weighting import Raw, Weighting
-
-
-class Run(NamedTuple):
-    """A checked and planned run: what `estimate` knows before the first sample. `floats` is one sample's size."""
-
-    work: Work
-    recipe: Recipe
-    plan: Plan
-    num_samples: int | None
-    floats: int
 
 
 @no_type_check  # it checks its arguments in the user's words
@@ -52,7 +39,9 @@ def estimate(
     *,
     budget: Budget,
     points: Points = IID(),
+    mis: Heuristic | None = None,
     weighting: Weighting = Raw(),
+    controls: Any = None,
     execution: Execution = Execution(),
 ) -> Estimate:
     """Estimate mu = E_p[f] = E_q[w f], w = p / q, with its error bar and a status that says how far to trust it.
@@ -74,21 +63,27 @@ def estimate(
     - `proposal` q: a distribution, of mcengine's or of numpyro, distrax, TFP or flowjax. None is plain Monte Carlo.
     - `budget`: `Samples(n)` or `Seconds(s)` (the latter not inside a trace).
     - `points`, `weighting`, `execution`: how samples are laid out, what becomes of weights, how the work is cut up.
+    - `mis`: how the components of a mixture proposal share the work, `mis.Balance()` by default.
+    - `controls`: what is known besides, `Controls(function, means)`; their coefficients come from a pilot of its own.
 
     **Raises:** `ValueError` or `TypeError` for events of different shape, a proposal seen to miss part of the target
     where f is not 0, and bad budgets, in words. Bad luck (heavy tails, no hits) is a status, not an error.
     """
     key = check_key(key)
-    run = prepare(problem, proposal, budget, points, weighting, execution)
+    run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution)
     closure = closes_over_trace(run.work)
     if closure or is_traced((run.work, key)):
         return _estimate_in_trace(run, key, closure)
     check_support(run.work.problem, run.work.proposal, run.recipe.self_normalised)
     start = time.perf_counter()
+    work = run.work
+    if run.pilot is not None:
+        row = run_samples(run.pilot.work, pilot_key(key), run.pilot.num_samples, run.pilot.plan, execution)
+        work = with_coefficients(work, row, run.recipe.num_outputs, np)
     if run.num_samples is None:
-        row = run_seconds(run.work, key, budget.limit, run.plan, execution)
+        row = run_seconds(work, key, budget.limit, run.plan, execution)
     else:
-        row = run_samples(run.work, key, run.num_samples, run.plan, execution)
+        row = run_samples(work, key, run.num_samples, run.plan, execution)
     return finish(row, jax.tree.map(np.asarray, run.recipe), np, time.perf_counter() - start)
 
 
@@ -100,7 +95,9 @@ def replicate(
     *,
     budget: Samples,
     points: Points = IID(),
+    mis: Heuristic | None = None,
     weighting: Weighting = Raw(),
+    controls: Any = None,
     execution: Execution = Execution(),
 ) -> Estimate:
     """Independent estimates of one problem, one per key, vmapped: for measuring an estimator.
@@ -117,11 +114,14 @@ def replicate(
         raise TypeError(f"replicate: budget must be mc.Samples(n), got {budget!r}.")
     if np.ndim(keys) != 1 or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         raise TypeError(f"replicate: keys must be an array of keys such as jax.random.split(key, 400), got {keys!r}.")
-    run = prepare(problem, proposal, budget, points, weighting, execution)
+    run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution)
     check_support(run.work.problem, run.work.proposal, run.recipe.self_normalised)
     start = time.perf_counter()
-    plan = replicates_plan(run.work, run.num_samples, run.floats, execution)
-    rows = run_replicates(run.work, keys, run.num_samples, run.floats, plan, execution)
+    if run.pilot is not None:  # every replicate has a pilot of its own
+        rows = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), _rows_with_pilots(run, keys))
+    else:
+        plan = replicates_plan(run.work, run.num_samples, run.floats, execution)
+        rows = run_replicates(run.work, keys, run.num_samples, run.floats, plan, execution)
     return finish(rows, jax.tree.map(np.asarray, run.recipe), np, time.perf_counter() - start)
 
 
@@ -142,7 +142,7 @@ def estimate_from(
 
     **Raises:** `ValueError` for empty input, lengths that differ or complex values; `TypeError` for traced arrays.
     """
-    _check_methods("estimate_from", weighting=weighting)
+    check_methods("estimate_from", weighting=weighting)
     if is_traced((log_weights, values)):
         raise TypeError(
             "estimate_from: it reduces in float64 on the host and cannot be called inside jit, vmap or grad."
@@ -177,89 +177,39 @@ def estimate_from(
 
 
 def _estimate_in_trace(run: Run, key: Array, closure: bool) -> Estimate:
-    num_samples = run.num_samples
-    if num_samples is None:
+    if run.num_samples is None:
         raise ValueError("estimate: a budget of Seconds cannot be kept inside jit, vmap or grad; use mc.Samples(n).")
     if closure:
         # A fresh function, so that no cache outlives the trace that the closure belongs to.
-        return jax.jit(lambda k: finish(run_traced(run.work, k, num_samples, run.plan), run.recipe, jnp))(key)
-    dynamic, static = split(run.work)
-    return _traced(dynamic, key, run.recipe, static=static, plan=run.plan, num_samples=num_samples)
+        return jax.jit(lambda k: finish(_row_in_trace(run, k), run.recipe, jnp))(key)
+    dynamic, static = split(run)
+    return _traced(dynamic, key, static=static)
 
 
-@partial(jax.jit, static_argnames=("static", "plan", "num_samples"))
-def _traced(dynamic, key, recipe, *, static: Static, plan: Plan, num_samples: int) -> Estimate:
+@partial(jax.jit, static_argnames=("static",))
+def _traced(dynamic, key, *, static: Static) -> Estimate:
     # One compilation where `grad` or `vmap` is called outside `jit`, instead of one per operation.
-    return finish(run_traced(join(dynamic, static), key, num_samples, plan), recipe, jnp)
+    run = join(dynamic, static)
+    return finish(_row_in_trace(run, key), run.recipe, jnp)
 
 
-def prepare(problem: Any, proposal: Any, budget: Any, points: Any, weighting: Any, execution: Execution) -> Run:
-    """Check the arguments and settle everything that is known before the first sample is drawn."""
-    if not isinstance(budget, Samples | Seconds):
-        raise TypeError(f"estimate: budget must be mc.Samples(n) or mc.Seconds(s), got {budget!r}.")
-    _check_methods("estimate", points=points, weighting=weighting)
-    if not all(hasattr(problem, name) for name in ("target", "integrand", "plain", "value_bound")):
-        raise TypeError(f"estimate: problem must be an Expectation, an Integral or a Probability, got {problem!r}.")
-    proposal = None if proposal is None else as_distribution(proposal)
-    if getattr(problem, "exact", None) is not None:
-        # The known answer must not reach the kernels, where it would be one more number to carry.
-        problem = dataclasses.replace(problem, exact=None)
-    source = as_distribution(problem.plain) if proposal is None else proposal
-    check_events(problem, source)
-    points = points.for_budget(budget.count if isinstance(budget, Samples) else None)
-    check_transport(points, source)
-    work = Work(problem, proposal, points, weighting)
-    recipe, floats = _recipe(work, source)
-    unit = points.unit_size
-    num_samples = budget.count - budget.count % unit if isinstance(budget, Samples) else None
-    if num_samples == 0:
-        raise ValueError(f"estimate: the budget of {budget} is less than one unit of {unit} samples of the points.")
-    return Run(work, recipe, plan_of(num_samples, floats, execution, unit), num_samples, floats)
+def _rows_with_pilots(run: Run, keys: Array) -> Any:
+    dynamic, static = split(run)
+    lanes = max(1, min(len(keys), MAX_BLOCK // run.plan.block_size))
+    batches = [_traced_rows(dynamic, keys[i : i + lanes], static=static) for i in range(0, len(keys), lanes)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *jax.device_get(batches))
 
 
-def _check_methods(caller: str, **methods: Any) -> None:
-    protocols = {"points": Points, "weighting": Weighting}
-    for name, value in methods.items():
-        if isinstance(value, type) or not isinstance(value, protocols[name]):
-            raise TypeError(f"{caller}: {name} must be an object such as those of mc.{name}, got {value!r}.")
+@partial(jax.jit, static_argnames=("static",))
+def _traced_rows(dynamic, keys, *, static: Static) -> Any:
+    return jax.vmap(partial(_row_in_trace, join(dynamic, static)))(keys)
 
 
-def _recipe(work: Work, source: Any) -> tuple[Recipe, int]:
-    """The recipe, and how many floats (uniforms and outputs) one sample needs."""
-    problem, proposal = work.problem, work.proposal
-    event = event_struct(source)
-    value = jax.eval_shape(problem.integrand, event)
-    leaves, treedef = jax.tree.flatten(value)
-    if not leaves:
-        raise ValueError("estimate: the integrand returns nothing.")
-    for leaf in leaves:
-        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
-            raise ValueError("estimate: the integrand is complex; return its real and imaginary parts.")
-    plain = proposal is None and problem.plain is problem.target
-    indicator = bool(getattr(problem, "is_indicator", False))
-    untouched = not work.weighting.changes_weights and not work.weighting.self_normalised
-    largest = jnp.asarray(jnp.nan, numerics.float_dtype())
-    if problem.value_bound is not None and untouched:
-        share = 1.0 if plain else getattr(proposal, "defensive_share", None)
-        if share is not None and (plain or _same(getattr(proposal, "target", None), problem.target)):
-            largest = jnp.asarray(problem.value_bound / share, numerics.float_dtype())
-    recipe = Recipe(
-        treedef=treedef,
-        shapes=tuple(leaf.shape for leaf in leaves),
-        self_normalised=work.weighting.self_normalised,
-        binomial=plain and indicator and untouched and work.points.unit_size == 1,
-        bounded_by_one=indicator,
-        epsilon=float(jnp.finfo(numerics.float_dtype()).eps),
-        largest=largest,
-    )
-    uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in jax.tree.leaves(event))
-    return recipe, uniforms + recipe.num_outputs
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two distributions are the same object or equal leaf by leaf; unknown (False) where traced."""
-    if a is b:
-        return True
-    if jax.tree.structure(a) != jax.tree.structure(b) or is_traced((a, b)):
-        return False
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+def _row_in_trace(run: Run, key: Array) -> Any:
+    work = run.work
+    if run.pilot is not None:
+        row = run_traced(run.pilot.work, pilot_key(key), run.pilot.num_samples, run.pilot.plan)
+        # Found once, then fixed: a gradient does not run through the regression.
+        work = jax.lax.stop_gradient(with_coefficients(work, row, run.recipe.num_outputs, jnp).coefficients)
+        work = dataclasses.replace(run.work, coefficients=work)
+    return run_traced(work, key, run.num_samples or 0, run.plan)

@@ -79,6 +79,8 @@ def row_of_block(
     *,
     transform: Any = None,
     with_denominator: bool = False,
+    controls: Any = None,
+    coefficients: Any = None,
     indicator: bool = False,
     unit_size: int = 1,
     tail_length: int = 0,
@@ -88,15 +90,20 @@ def row_of_block(
 
     **Arguments:** `log_w`, raw log-weights, None where all are 0 (or [K, n] where each output has its own); `values` f;
     `transform(log_w, num_valid)`, what the weighting does to them; `with_denominator` appends w itself as an auxiliary
-    column; `indicator` promises that f is 0, 1 or NaN; `tail_length`, how much of the tail of |w f| to keep;
-    `one`, the run-time 1 of `numerics.fence`.
+    column; `controls`, auxiliary columns (log_w, values) too, or taken out of the outputs where their `coefficients`
+    are known; `indicator` promises that f is 0, 1 or NaN; `tail_length`, how much of the tail of |w f| to keep; `one`,
+    the run-time 1 of `numerics.fence`.
     """
     num_outputs, n = values.shape
     valid = (jnp.arange(n, dtype=num_valid.dtype) < num_valid)[None, :]
+    num_aux = int(with_denominator)
     if with_denominator:
         if log_w is not None and log_w.ndim > 1:
             raise ValueError("A self-normalised estimate needs one log-weight per sample, got one per output.")
         values = jnp.concatenate([values, jnp.ones((1, n), values.dtype)])
+    if controls is not None:
+        log_w, values = _beside(log_w, values, *controls)
+        num_aux, indicator = len(controls.values), False
     marked, f = _mark(log_w, values, valid, indicator, one)
     raw = used = _weighted(marked, f)
     removed = jnp.zeros_like(raw.log_scale)
@@ -108,18 +115,45 @@ def row_of_block(
         used = _weighted(jnp.where(marked > -jnp.inf, changed, marked), f)
         ratio = jnp.exp(_finite(used.log_scale) - _finite(raw.log_scale))[:, None]
         removed = _sum(used.y * ratio - raw.y)
-    moments = _moments(used.log_scale, used.y, num_valid, valid, unit_size, int(with_denominator))
+    if coefficients is not None:
+        used, num_aux = _corrected(used, num_outputs, coefficients), 0
+    moments = _moments(used.log_scale, used.y, num_valid, valid, unit_size, num_aux)
+    seen = slice(0, num_outputs + int(with_denominator))
     stats = _sample_stats(
-        raw,
-        marked,
+        _Column(*(part[seen] for part in raw)),
+        marked[seen] if len(marked) > 1 else marked,
         num_valid,
-        removed=removed,
-        known=moments if transform is None and unit_size == 1 else None,
+        removed=removed[seen],
+        known=moments if transform is None and controls is None and unit_size == 1 else None,
         positive=f is None,
         tailed=_tailed(num_outputs, with_denominator),
         tail_length=tail_length,
     )
     return Row(moments, stats)
+
+
+def _beside(log_w: Array | None, values: Array, log_c: Array | None, c: Array) -> tuple[Array | None, Array]:
+    """Outputs and controls in one, each with log-weights of its own."""
+    both = jnp.concatenate([values, c.astype(values.dtype)])
+    if log_w is None and log_c is None:
+        return None, both
+    rows = [
+        jnp.zeros_like(v) if log is None else jnp.broadcast_to(log, v.shape) for log, v in ((log_w, values), (log_c, c))
+    ]
+    return jnp.concatenate(rows), both
+
+
+def _corrected(used: "_Column", num_outputs: int, coefficients: Any) -> "_Column":
+    """w f - beta c of every output, on the larger of the two scales."""
+    y, c = used.y[:num_outputs], used.y[num_outputs:]
+    scale_f, scale_c = used.log_scale[:num_outputs], used.log_scale[num_outputs:]
+    scale = jnp.maximum(scale_f, coefficients.log_scale_f)
+    safe = _finite(scale)
+    controls = c * jnp.exp(_finite(scale_c) - _finite(coefficients.log_scale_c))[:, None]
+    taken = sum(b[:, None] * row[None] for b, row in zip(coefficients.beta, controls, strict=True))
+    share = jnp.where(coefficients.log_scale_f > -jnp.inf, jnp.exp(coefficients.log_scale_f - safe), 0.0)
+    own = jnp.where(scale_f > -jnp.inf, jnp.exp(scale_f - safe), 0.0)
+    return _Column(scale, y * own[:, None] - share[:, None] * taken, used.max_abs[:num_outputs])
 
 
 def _mark(
@@ -165,7 +199,7 @@ def _weighted(marked: Array, f: Array | None) -> _Column:
     return _Column(jnp.where(log_scale > -jnp.inf, scaled, -jnp.inf), y * factor[:, None], largest * factor)
 
 
-def _finite(log_scale: AnyArray, xp: Any = jnp) -> AnyArray:
+def _finite(log_scale: Any, xp: Any = jnp) -> Any:
     return xp.where(log_scale > -xp.inf, log_scale, 0.0)
 
 
@@ -248,120 +282,3 @@ def _counts(marked: Array) -> tuple[Array, Array]:
     lanes = jnp.sum(code.reshape(n // 512, 512), axis=0)
     bad = jnp.floor(lanes / 1024.0)
     return jnp.sum(lanes - 1024.0 * bad)[None], jnp.sum(bad)
-
-
-def merge(a: Row, b: Row, xp: Any = np) -> Row:
-    """The row of two disjoint sets of samples (Chan, Golub and LeVeque 1979), scales reconciled.
-
-    Works elementwise over leading axes, so that one call merges many pairs.
-    """
-    return Row(_merge_moments(a.moments, b.moments, xp), _merge_stats(a.stats, b.stats, xp))
-
-
-def _common_scale(a: AnyArray, b: AnyArray, xp: Any) -> tuple[AnyArray, AnyArray, AnyArray]:
-    scale = xp.maximum(a, b)
-    safe = _finite(scale, xp)
-    return scale, xp.exp(xp.where(a > -xp.inf, a - safe, -xp.inf)), xp.exp(xp.where(b > -xp.inf, b - safe, -xp.inf))
-
-
-def _merge_moments(a: Moments, b: Moments, xp: Any) -> Moments:
-    scale, ra, rb = _common_scale(a.log_scale, b.log_scale, xp)
-    count = a.count + b.count
-    share = (b.count / xp.maximum(count, 1.0))[..., None]
-    mean_a, delta = a.mean * ra, b.mean * rb - a.mean * ra
-    num_aux = a.cross.shape[-1]
-    first_aux = a.mean.shape[-1] - num_aux
-    factor = a.count[..., None] * share
-    cross = (
-        a.cross * ra[..., :, None] * ra[..., None, first_aux:]
-        + b.cross * rb[..., :, None] * rb[..., None, first_aux:]
-        + factor[..., None] * delta[..., :, None] * delta[..., None, first_aux:]
-    )
-    m2 = a.m2 * ra * ra + b.m2 * rb * rb + factor * delta * delta
-    return Moments(count, scale, mean_a + delta * share, m2, cross)
-
-
-def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
-    scale, ra, rb = _common_scale(a.log_scale, b.log_scale, xp)
-    length = max(a.log_tail.shape[-1], b.log_tail.shape[-1])
-    both = xp.concatenate([a.log_tail, b.log_tail], axis=-1)
-    log_tail = -xp.sort(-both, axis=-1)[..., :length]
-    return SampleStats(
-        a.num_samples + b.num_samples,
-        a.num_nonfinite + b.num_nonfinite,
-        scale,
-        a.sum_abs * ra + b.sum_abs * rb,
-        a.sum_squares * ra * ra + b.sum_squares * rb * rb,
-        xp.maximum(a.max_abs * ra, b.max_abs * rb),
-        a.hits + b.hits,
-        a.removed * ra + b.removed * rb,
-        log_tail,
-        a.tail_hits + b.tail_hits,
-    )
-
-
-def as_one_unit(row: Row) -> Row:
-    """The row of samples that are all of one unit: their mean is one number to the error bar."""
-    m = row.moments
-    unit = Moments(jnp.ones_like(m.count), m.log_scale, m.mean, jnp.zeros_like(m.m2), jnp.zeros_like(m.cross))
-    return Row(unit, row.stats)
-
-
-def merge_all(rows: Row, xp: Any = np) -> Row:
-    """Merge rows stacked along the first axis, in a fixed binary tree over their order.
-
-    The tree depends on the number of rows alone, so that the result does not depend on who computed which.
-    """
-
-    def size(tree: Row) -> int:
-        return tree.moments.count.shape[0]
-
-    def pick(tree: Row, index: slice) -> Row:
-        return _map(lambda leaf: leaf[index], tree)
-
-    while size(rows) > 1:
-        n = size(rows)
-        merged = merge(pick(rows, slice(0, n - n % 2, 2)), pick(rows, slice(1, n, 2)), xp)
-        rows = _map(lambda x, y: xp.concatenate([x, y]), merged, pick(rows, slice(n - 1, n))) if n % 2 else merged
-    return _map(lambda leaf: leaf[0], rows)
-
-
-def _map(function: Any, *rows: Row) -> Row:
-    return jax.tree.map(function, *rows)
-
-
-class RowTree:
-    """Rows that arrive in order, merged in float64 in the same binary tree as `merge_all` over all of them.
-
-    Complete aligned subtrees of 256 rows are folded as soon as they are there, so memory does not grow with the run.
-    """
-
-    CHUNK = 256
-
-    def __init__(self) -> None:
-        self._folded: list[Row] = []
-        self._waiting: list[Row] = []
-
-    def append(self, rows: Row) -> None:
-        """Add rows stacked along the first axis."""
-        for i in range(rows.moments.count.shape[0]):
-            self._waiting.append(_map(lambda leaf, i=i: np.asarray(leaf[i], np.float64), rows))
-            if len(self._waiting) == self.CHUNK:
-                self._folded.append(merge_all(_stack(self._waiting)))
-                self._waiting = []
-
-    def merged(self) -> Row:
-        """The row of everything so far."""
-        rest = [merge_all(_stack(self._waiting))] if self._waiting else []
-        return merge_all(_stack(self._folded + rest))
-
-
-def _stack(rows: list[Row]) -> Row:
-    length = max(row.stats.log_tail.shape[-1] for row in rows)
-
-    def padded(row: Row) -> Row:
-        tail = row.stats.log_tail
-        wide = np.pad(tail, ((0, 0), (0, length - tail.shape[-1])), constant_values=-np.inf)
-        return eqx.tree_at(lambda r: r.stats.log_tail, row, wide)
-
-    return _map(lambda *leaves: np.stack(leaves), *(padded(row) for row in rows))

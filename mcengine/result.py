@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from mcengine import diagnostics, moments
+from mcengine import diagnostics, merging
 from mcengine.diagnostics import Status
 from mcengine.moments import Row
 from mcengine.recipe import Recipe, finish_columns
@@ -116,7 +116,7 @@ class Estimate(eqx.Module):
             raise ValueError("merge: needs single estimates, not batches from vmap.")
         if all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (self.row, other.row)), strict=True)):
             raise ValueError("merge: both are the same samples; draw them with different keys.")
-        rows = moments.RowTree()
+        rows = merging.RowTree()
         for row in (self.row, other.row):
             rows.append(jax.tree.map(lambda leaf: np.asarray(leaf)[None], row))
         seconds = None if self.seconds is None or other.seconds is None else self.seconds + other.seconds

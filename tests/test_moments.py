@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mcengine import moments
-from mcengine.moments import Row, RowTree
+from mcengine import merging, moments
+from mcengine.merging import RowTree
+from mcengine.moments import Row
 
 
 def row_of(log_w, values, **options) -> Row:
@@ -70,7 +71,7 @@ def test_the_tree_does_not_depend_on_how_rows_arrive(num_rows):
     rows = [row_of(*sample(8, seed)) for seed in range(7)]
     rows = [rows[i % 7] for i in range(num_rows)]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
-    want = moments.merge_all(stacked)
+    want = merging.merge_all(stacked)
     for group in (1, 4, 37, 1_000):
         tree = RowTree()
         for start in range(0, num_rows, group):

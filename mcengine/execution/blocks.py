@@ -14,10 +14,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from mcengine import moments, numerics, pareto, weights
+from mcengine import merging, mis, moments, numerics, pareto, weights
+from mcengine.distributions import Labelled
 from mcengine.execution.caching import Static, join, split
 from mcengine.execution.settings import Execution
-from mcengine.moments import MAX_TAIL, Row, RowTree
+from mcengine.merging import RowTree
+from mcengine.moments import MAX_TAIL, Row
 
 # Blocks that keep a tail for k-hat cover the first so many samples.
 TAIL_SAMPLES = 2**22
@@ -33,6 +35,9 @@ class Work(eqx.Module):
     proposal: Any
     points: Any
     weighting: Any
+    mis: Any = None
+    controls: Any = None
+    coefficients: Any = None  # of the controls; None while a pilot looks for them
 
 
 class Plan(eqx.Module):
@@ -100,7 +105,7 @@ def row_of(work: Work, key: Array, index: Array, extent: Extent, plan: Plan, wit
     def chunk(part: Array) -> Row:
         return _row_of_chunk(work, key, index * parts + part, whole, extent, plan.chunk_size, 1, tail_length)
 
-    return moments.as_one_unit(moments.merge_all(lax.map(chunk, jnp.arange(parts, dtype=index.dtype)), jnp))
+    return merging.as_one_unit(merging.merge_all(lax.map(chunk, jnp.arange(parts, dtype=index.dtype)), jnp))
 
 
 def _row_of_chunk(
@@ -109,7 +114,7 @@ def _row_of_chunk(
     problem, proposal = work.problem, work.proposal
     source = problem.plain if proposal is None else proposal
     one, indicator = numerics.runtime_one(key), bool(getattr(problem, "is_indicator", False))
-    x, log_q = work.points.draw(key, index, size, source)
+    x, log_q, log_terms = _draw(work, key, index, size, source)
     if not indicator:
         # Weight and value are both kept, and both read x.
         x = jax.tree.map(lambda leaf: numerics.fence(leaf, one) if leaf.dtype == one.dtype else leaf, x)
@@ -120,13 +125,34 @@ def _row_of_chunk(
     value = jax.vmap(problem.integrand, in_axes=-1, out_axes=-1)(x)
     dtype = numerics.float_dtype()
     columns = jnp.concatenate([leaf.astype(dtype).reshape(-1, size) for leaf in jax.tree.leaves(value)])
+    controls = None if work.controls is None else work.controls.columns(x, log_w, log_terms, mixture_of(source))
     weighting = work.weighting
     transform = partial(weighting.transform, num_samples=extent.num_samples) if weighting.changes_weights else None
     return moments.row_of_block(
         log_w, columns, num_valid, transform=transform, with_denominator=weighting.self_normalised,
+        controls=controls, coefficients=work.coefficients,
         indicator=indicator, unit_size=unit_size, tail_length=tail_length,
         one=one,
     )  # fmt: skip
+
+
+def _draw(work: Work, key: Array, index: Array, size: int, source: Any) -> tuple[Any, Array | None, Array | None]:
+    """(samples, what stands for their log q where known, log(alpha_k q_k) of a mixture where somebody asks)."""
+    wants_terms = getattr(work.controls, "needs_terms", False)
+    if work.mis is None and not wants_terms:
+        return *work.points.draw(key, index, size, source), None
+    mixture = mixture_of(source)
+    (x, chosen), _ = work.points.draw(key, index, size, Labelled(mixture))
+    one = numerics.runtime_one(key)
+    terms = jax.vmap(partial(mis.log_terms, mixture), in_axes=-1, out_axes=-1)(x)
+    log_terms = numerics.fence(terms, one)
+    heuristic = mis.Balance() if work.mis is None else work.mis
+    return x, mis.log_density(heuristic, log_terms, chosen), log_terms
+
+
+def mixture_of(source: Any) -> Any:
+    """The mixture inside a proposal that wraps one."""
+    return getattr(source, "mixture", source)
 
 
 @partial(jax.jit, static_argnames=("static", "plan", "with_tail"))
@@ -253,9 +279,9 @@ def run_traced(work: Work, key: Array, num_samples: int, plan: Plan) -> Row:
             return jax.tree.map(lambda leaf: leaf[None], block(jnp.asarray(first, jnp.int32)))
         return lax.map(block, jnp.arange(first, last, dtype=jnp.int32))
 
-    row = moments.merge_all(rows(0, num_tail, True), jnp)
+    row = merging.merge_all(rows(0, num_tail, True), jnp)
     if num_blocks > num_tail:
-        row = moments.merge(row, moments.merge_all(rows(num_tail, num_blocks, False), jnp), jnp)
+        row = merging.merge(row, merging.merge_all(rows(num_tail, num_blocks, False), jnp), jnp)
     return row
 
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from mcengine import moments, pareto
+from mcengine import merging, pareto
 from mcengine.execution.blocks import (
     BLOCK_FLOATS,
     MAX_BLOCK,
@@ -98,7 +98,7 @@ def _merged(rows: Row, tail_length: int) -> Row:
     tails = np.moveaxis(np.asarray(rows.stats.log_tail), 1, -2)
     tails = -np.sort(-tails.reshape(*tails.shape[:-2], -1), axis=-1)[..., :tail_length]
     bare = eqx.tree_at(lambda row: row.stats.log_tail, rows, rows.stats.log_tail[..., :0])
-    merged = moments.merge_all(jax.tree.map(lambda leaf: np.swapaxes(leaf, 0, 1), bare))
+    merged = merging.merge_all(jax.tree.map(lambda leaf: np.swapaxes(leaf, 0, 1), bare))
     return eqx.tree_at(lambda row: row.stats.log_tail, merged, tails)
 
 

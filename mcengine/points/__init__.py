@@ -1,5 +1,6 @@
 """How the uniforms of a run are laid out."""
 
+from mcengine.points.allocated import Allocated as Allocated
 from mcengine.points.antithetic import Antithetic as Antithetic
 from mcengine.points.iid import IID as IID
 from mcengine.points.latin_hypercube import LatinHypercube as LatinHypercube

@@ -1,0 +1,131 @@
+"""Rows of moments into one: exact merging, in a fixed tree, so that nobody can tell who computed which block."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcengine.moments import AnyArray, Moments, Row, SampleStats
+
+
+def merge(a: Row, b: Row, xp: Any = np) -> Row:
+    """The row of two disjoint sets of samples (Chan, Golub and LeVeque 1979), scales reconciled.
+
+    Works elementwise over leading axes, so that one call merges many pairs.
+    """
+    return Row(_merge_moments(a.moments, b.moments, xp), _merge_stats(a.stats, b.stats, xp))
+
+
+def _common_scale(a: AnyArray, b: AnyArray, xp: Any) -> tuple[AnyArray, AnyArray, AnyArray]:
+    scale = xp.maximum(a, b)
+    safe = _finite(scale, xp)
+    return scale, xp.exp(xp.where(a > -xp.inf, a - safe, -xp.inf)), xp.exp(xp.where(b > -xp.inf, b - safe, -xp.inf))
+
+
+def _merge_moments(a: Moments, b: Moments, xp: Any) -> Moments:
+    scale, ra, rb = _common_scale(a.log_scale, b.log_scale, xp)
+    count = a.count + b.count
+    share = (b.count / xp.maximum(count, 1.0))[..., None]
+    mean_a, delta = a.mean * ra, b.mean * rb - a.mean * ra
+    num_aux = a.cross.shape[-1]
+    first_aux = a.mean.shape[-1] - num_aux
+    factor = a.count[..., None] * share
+    cross = (
+        a.cross * ra[..., :, None] * ra[..., None, first_aux:]
+        + b.cross * rb[..., :, None] * rb[..., None, first_aux:]
+        + factor[..., None] * delta[..., :, None] * delta[..., None, first_aux:]
+    )
+    m2 = a.m2 * ra * ra + b.m2 * rb * rb + factor * delta * delta
+    return Moments(count, scale, mean_a + delta * share, m2, cross)
+
+
+def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
+    scale, ra, rb = _common_scale(a.log_scale, b.log_scale, xp)
+    length = max(a.log_tail.shape[-1], b.log_tail.shape[-1])
+    both = xp.concatenate([a.log_tail, b.log_tail], axis=-1)
+    log_tail = -xp.sort(-both, axis=-1)[..., :length]
+    return SampleStats(
+        a.num_samples + b.num_samples,
+        a.num_nonfinite + b.num_nonfinite,
+        scale,
+        a.sum_abs * ra + b.sum_abs * rb,
+        a.sum_squares * ra * ra + b.sum_squares * rb * rb,
+        xp.maximum(a.max_abs * ra, b.max_abs * rb),
+        a.hits + b.hits,
+        a.removed * ra + b.removed * rb,
+        log_tail,
+        a.tail_hits + b.tail_hits,
+    )
+
+
+def as_one_unit(row: Row) -> Row:
+    """The row of samples that are all of one unit: their mean is one number to the error bar."""
+    m = row.moments
+    unit = Moments(jnp.ones_like(m.count), m.log_scale, m.mean, jnp.zeros_like(m.m2), jnp.zeros_like(m.cross))
+    return Row(unit, row.stats)
+
+
+def merge_all(rows: Row, xp: Any = np) -> Row:
+    """Merge rows stacked along the first axis, in a fixed binary tree over their order.
+
+    The tree depends on the number of rows alone, so that the result does not depend on who computed which.
+    """
+
+    def size(tree: Row) -> int:
+        return tree.moments.count.shape[0]
+
+    def pick(tree: Row, index: slice) -> Row:
+        return _map(lambda leaf: leaf[index], tree)
+
+    while size(rows) > 1:
+        n = size(rows)
+        merged = merge(pick(rows, slice(0, n - n % 2, 2)), pick(rows, slice(1, n, 2)), xp)
+        rows = _map(lambda x, y: xp.concatenate([x, y]), merged, pick(rows, slice(n - 1, n))) if n % 2 else merged
+    return _map(lambda leaf: leaf[0], rows)
+
+
+def _map(function: Any, *rows: Row) -> Row:
+    return jax.tree.map(function, *rows)
+
+
+class RowTree:
+    """Rows that arrive in order, merged in float64 in the same binary tree as `merge_all` over all of them.
+
+    Complete aligned subtrees of 256 rows are folded as soon as they are there, so memory does not grow with the run.
+    """
+
+    CHUNK = 256
+
+    def __init__(self) -> None:
+        self._folded: list[Row] = []
+        self._waiting: list[Row] = []
+
+    def append(self, rows: Row) -> None:
+        """Add rows stacked along the first axis."""
+        for i in range(rows.moments.count.shape[0]):
+            self._waiting.append(_map(lambda leaf, i=i: np.asarray(leaf[i], np.float64), rows))
+            if len(self._waiting) == self.CHUNK:
+                self._folded.append(merge_all(_stack(self._waiting)))
+                self._waiting = []
+
+    def merged(self) -> Row:
+        """The row of everything so far."""
+        rest = [merge_all(_stack(self._waiting))] if self._waiting else []
+        return merge_all(_stack(self._folded + rest))
+
+
+def _stack(rows: list[Row]) -> Row:
+    length = max(row.stats.log_tail.shape[-1] for row in rows)
+
+    def padded(row: Row) -> Row:
+        tail = row.stats.log_tail
+        wide = np.pad(tail, ((0, 0), (0, length - tail.shape[-1])), constant_values=-np.inf)
+        return eqx.tree_at(lambda r: r.stats.log_tail, row, wide)
+
+    return _map(lambda *leaves: np.stack(leaves), *(padded(row) for row in rows))
+
+
+def _finite(log_scale: Any, xp: Any) -> Any:
+    return xp.where(log_scale > -xp.inf, log_scale, 0.0)

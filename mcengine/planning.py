@@ -1,0 +1,180 @@
+"""What `estimate` settles before the first sample: arguments checked, shapes planned, the recipe of the result."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mcengine import numerics
+from mcengine.budgets import Samples, Seconds
+from mcengine.checks import check_events, check_transport
+from mcengine.controls import Components, coefficients
+from mcengine.distributions import as_distribution, event_struct
+from mcengine.execution.blocks import Plan, Work, mixture_of, plan_of
+from mcengine.execution.caching import is_traced
+from mcengine.execution.settings import Execution
+from mcengine.mis import Balance, Heuristic, Optimal
+from mcengine.points import IID, Allocated, Points
+from mcengine.recipe import Recipe
+from mcengine.weighting import Weighting
+
+# The pilot of a run whose sample count is not known beforehand is an eighth of this.
+PILOT_WITHOUT_COUNT = 2**17
+
+
+class Pilot(NamedTuple):
+    """The run that finds the coefficients of controls, on samples of its own."""
+
+    work: Work
+    plan: Plan
+    num_samples: int
+
+
+class Run(NamedTuple):
+    """A checked and planned run: what `estimate` knows before the first sample. `floats` is one sample's size."""
+
+    work: Work
+    recipe: Recipe
+    plan: Plan
+    num_samples: int | None
+    floats: int
+    pilot: Pilot | None
+
+
+def prepare(
+    problem: Any, proposal: Any, budget: Any, points: Any, mis: Any, weighting: Any, controls: Any, execution: Execution
+) -> Run:
+    """Check the arguments and settle everything that is known before the first sample is drawn."""
+    if not isinstance(budget, Samples | Seconds):
+        raise TypeError(f"estimate: budget must be mc.Samples(n) or mc.Seconds(s), got {budget!r}.")
+    check_methods("estimate", points=points, weighting=weighting)
+    if not all(hasattr(problem, name) for name in ("target", "integrand", "plain", "value_bound")):
+        raise TypeError(f"estimate: problem must be an Expectation, an Integral or a Probability, got {problem!r}.")
+    proposal = None if proposal is None else as_distribution(proposal)
+    if getattr(problem, "exact", None) is not None:
+        # The known answer must not reach the kernels, where it would be one more number to carry.
+        problem = dataclasses.replace(problem, exact=None)
+    source = as_distribution(problem.plain) if proposal is None else proposal
+    check_events(problem, source)
+    points = points.for_budget(budget.count if isinstance(budget, Samples) else None)
+    points = _allocated(points, proposal)
+    check_transport(points, source)
+    work = Work(problem, proposal, points, weighting, *_combination(mis, controls, weighting, source))
+    recipe, floats = _recipe(work, source)
+    unit = points.unit_size
+    num_samples = budget.count - budget.count % unit if isinstance(budget, Samples) else None
+    if num_samples == 0:
+        raise ValueError(f"estimate: the budget of {budget} is less than one unit of {unit} samples of the points.")
+    pilot = None if work.controls is None else _pilot(work, num_samples, floats, execution, source)
+    return Run(work, recipe, plan_of(num_samples, floats, execution, unit), num_samples, floats, pilot)
+
+
+def _allocated(points: Any, proposal: Any) -> Any:
+    """The points of a proposal with fixed counts."""
+    counts = getattr(proposal, "counts", None)
+    if counts is None:
+        return points
+    if not isinstance(points, IID):
+        raise ValueError(
+            f"estimate: a proposal with fixed counts lays out its own points, and {type(points).__name__} lays out "
+            "others: use a mixture, whose choice of component such points stratify."
+        )
+    return Allocated(counts, points.words)
+
+
+def _combination(mis: Any, controls: Any, weighting: Any, source: Any) -> tuple[Any, Any]:
+    """(heuristic or None for the mixture's own density, controls or None), checked against each other."""
+    if mis is not None:
+        if isinstance(mis, type) or not isinstance(mis, Heuristic):
+            raise TypeError(f"estimate: mis must be a heuristic such as mc.mis.Power(), got {mis!r}.")
+        if not hasattr(mixture_of(source), "components"):
+            raise TypeError(
+                f"estimate: mis combines the components of a mixture, and {type(source).__name__} is none; see "
+                "mc.mixture and mc.multi_sample."
+            )
+    if isinstance(mis, Optimal):
+        if controls is not None:
+            raise ValueError("estimate: mis.Optimal has the components as controls; give it or controls, not both.")
+        controls = Components(mis.pilot)
+    if controls is not None and (weighting.changes_weights or weighting.self_normalised):
+        raise ValueError("estimate: controls need raw weights, whose mean they leave alone.")
+    return (None if isinstance(mis, Balance | Optimal) else mis), controls
+
+
+def _pilot(work: Work, num_samples: int | None, floats: int, execution: Execution, source: Any) -> Pilot:
+    number = work.controls.number(event_struct(source), source)
+    count = work.controls.pilot
+    if count is None:
+        budget = PILOT_WITHOUT_COUNT if num_samples is None else num_samples
+        count = max(budget // 8, min(budget, 64 * number))
+    # Independent samples whatever the points: their covariances are what a small pilot can tell.
+    points = work.points if isinstance(work.points, Allocated) else IID()
+    count = max(count - count % points.unit_size, points.unit_size)
+    pilot = dataclasses.replace(work, points=points)
+    return Pilot(pilot, plan_of(count, floats + number, execution, points.unit_size), count)
+
+
+def pilot_key(key: Array) -> Array:
+    """The pilot's key: of a block that no run reaches."""
+    return jax.random.fold_in(key, 2**32 - 1)
+
+
+def with_coefficients(work: Work, pilot_row: Any, num_outputs: int, xp: Any) -> Work:
+    """The work with its controls' coefficients settled."""
+    found = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, numerics.float_dtype()), coefficients(pilot_row, num_outputs, xp)
+    )
+    return dataclasses.replace(work, coefficients=found)
+
+
+def check_methods(caller: str, **methods: Any) -> None:
+    """Raise unless each is an object that offers what its protocol asks for."""
+    protocols = {"points": Points, "weighting": Weighting}
+    for name, value in methods.items():
+        if isinstance(value, type) or not isinstance(value, protocols[name]):
+            raise TypeError(f"{caller}: {name} must be an object such as those of mc.{name}, got {value!r}.")
+
+
+def _recipe(work: Work, source: Any) -> tuple[Recipe, int]:
+    """The recipe, and how many floats (uniforms and outputs) one sample needs."""
+    problem, proposal = work.problem, work.proposal
+    event = event_struct(source)
+    value = jax.eval_shape(problem.integrand, event)
+    leaves, treedef = jax.tree.flatten(value)
+    if not leaves:
+        raise ValueError("estimate: the integrand returns nothing.")
+    for leaf in leaves:
+        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+            raise ValueError("estimate: the integrand is complex; return its real and imaginary parts.")
+    plain = proposal is None and problem.plain is problem.target
+    indicator = bool(getattr(problem, "is_indicator", False))
+    untouched = not (work.weighting.changes_weights or work.weighting.self_normalised or work.controls is not None)
+    largest = jnp.asarray(jnp.nan, numerics.float_dtype())
+    if problem.value_bound is not None and untouched:
+        share = 1.0 if plain else getattr(proposal, "defensive_share", None)
+        if share is not None and (plain or _same(getattr(proposal, "target", None), problem.target)):
+            largest = jnp.asarray(problem.value_bound / share, numerics.float_dtype())
+    recipe = Recipe(
+        treedef=treedef,
+        shapes=tuple(leaf.shape for leaf in leaves),
+        self_normalised=work.weighting.self_normalised,
+        binomial=plain and indicator and untouched and work.points.unit_size == 1,
+        bounded_by_one=indicator,
+        epsilon=float(jnp.finfo(numerics.float_dtype()).eps),
+        largest=largest,
+    )
+    uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in jax.tree.leaves(event))
+    return recipe, uniforms + recipe.num_outputs
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two distributions are the same object or equal leaf by leaf; unknown (False) where traced."""
+    if a is b:
+        return True
+    if jax.tree.structure(a) != jax.tree.structure(b) or is_traced((a, b)):
+        return False
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))

@@ -1,0 +1,119 @@
+"""Heuristics of multiple importance sampling: weights that sum to one, estimates without bias whatever they are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mcengine as mc
+from tests.statistics import assert_honest
+
+STANDARD = mc.Normal(0.0, 1.0)
+COMPONENTS = [mc.Normal(-3.0, 0.7), mc.Normal(3.2, 0.5), STANDARD]
+HEURISTICS = [mc.mis.Balance(), mc.mis.Power(), mc.mis.Power(3.0), mc.mis.Cutoff(), mc.mis.Maximum(), mc.mis.Optimal()]
+PROPOSALS = {"mixture": mc.mixture(COMPONENTS, [0.4, 0.4, 0.2]), "counts": mc.multi_sample(COMPONENTS, [2, 2, 1])}
+# int_{|x| > 2.5} (1 + x^2) phi(x) dx = 2 (2 S(2.5) + 2.5 phi(2.5)).
+EXACT = 2 * (2 * 0.006209665325776132 + 2.5 * 0.0175283004935685)
+TAILS = mc.Expectation(lambda x: jnp.where(jnp.abs(x) > 2.5, 1.0 + x * x, 0.0), STANDARD)
+
+
+@pytest.mark.parametrize("heuristic", HEURISTICS, ids=repr)
+@pytest.mark.parametrize("proposal", PROPOSALS)
+def test_estimates_are_unbiased_and_their_intervals_cover(key, heuristic, proposal):
+    keys = jax.random.split(key, 400)
+    runs = mc.replicate(keys, TAILS, PROPOSALS[proposal], mis=heuristic, budget=mc.Samples(2_000))
+    assert_honest(runs, EXACT, widest_ratio=1.25)
+
+
+@pytest.mark.parametrize("heuristic", HEURISTICS, ids=repr)
+@pytest.mark.parametrize("spread", [0.0, 1.0, 46.0])
+def test_weights_sum_to_one_from_1e_minus_20_to_1e20(heuristic, spread):
+    log_c = jnp.asarray(np.random.default_rng(0).uniform(-spread, spread, (4, 500)), jnp.float32)
+    total = np.exp(np.asarray(heuristic.log_weights(log_c), np.float64)).sum(axis=0)
+    np.testing.assert_allclose(total, 1.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("heuristic", HEURISTICS, ids=repr)
+def test_a_proposal_that_does_not_reach_a_point_has_no_weight_there(heuristic):
+    log_h = np.asarray(heuristic.log_weights(jnp.asarray([[-1.0], [-jnp.inf], [-2.0]])))
+    assert log_h[1, 0] == -np.inf
+    assert np.exp(log_h).sum() == pytest.approx(1.0)
+
+
+def test_the_balance_heuristic_is_the_mixtures_density():
+    x = jnp.linspace(-5.0, 5.0, 50)
+    mixture = PROPOSALS["mixture"]
+    log_c = jax.vmap(lambda v: mc.mis.log_terms(mixture, v), out_axes=1)(x)
+    for chosen in range(3):
+        got = mc.mis.log_density(mc.mis.Balance(), log_c, jnp.full(50, chosen))
+        np.testing.assert_allclose(got, jax.vmap(mixture.log_prob)(x), rtol=1e-5, atol=1e-5)
+
+
+def test_limits_of_the_family():
+    log_c = jnp.asarray(np.random.default_rng(1).normal(size=(3, 40)), jnp.float32)
+    balance = mc.mis.Balance().log_weights(log_c)
+    np.testing.assert_allclose(mc.mis.Power(1.0).log_weights(log_c), balance, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(mc.mis.Cutoff(0.0).log_weights(log_c), balance, rtol=1e-5, atol=1e-6)
+    winner = np.exp(np.asarray(mc.mis.Maximum().log_weights(log_c)))
+    np.testing.assert_array_equal(winner.argmax(axis=0), np.asarray(log_c).argmax(axis=0))
+    np.testing.assert_allclose(np.exp(mc.mis.Power(4000.0).log_weights(log_c)), winner, atol=1e-3)
+
+
+def test_fixed_counts_take_the_variance_between_components_away(key):
+    first, second = jax.random.split(key)
+    # One component per half line, f constant on each: within a component nothing varies.
+    target = mc.Uniform(-1.0, 1.0)
+    step = mc.Expectation(lambda x: jnp.where(x > 0, 3.0, 1.0), target)
+    halves = [mc.Uniform(-1.0, 0.0), mc.Uniform(0.0, 1.0)]
+    random = mc.estimate(first, step, mc.mixture(halves), budget=mc.Samples(10_000))
+    fixed = mc.estimate(second, step, mc.multi_sample(halves, [1, 1]), budget=mc.Samples(10_000))
+    assert random.std_error == pytest.approx(0.01, rel=0.05)
+    assert fixed.value == pytest.approx(2.0, abs=1e-6)
+    assert fixed.std_error < 1e-6
+    assert (random.num_units, fixed.num_units) == (10_000, 5_000)
+
+
+def test_optimal_weights_win_where_a_component_is_the_integrand(key):
+    # f p is one component up to a constant: with components as controls nothing is left to vary.
+    first, second = jax.random.split(key)
+    problem = mc.Expectation(lambda x: jnp.exp(-0.5 * (x - 1.0) ** 2 + 0.5 * x * x), STANDARD)
+    proposal = mc.mixture([mc.Normal(1.0, 1.0), mc.Normal(-1.0, 2.0)])
+    balance = mc.estimate(first, problem, proposal, budget=mc.Samples(20_000))
+    best = mc.estimate(second, problem, proposal, mis=mc.mis.Optimal(), budget=mc.Samples(20_000))
+    assert best.std_error < 0.02 * balance.std_error
+    assert best.value == pytest.approx(1.0, abs=1e-3)
+
+
+def test_in_a_trace_it_is_the_same(key):
+    def run(key):
+        return mc.estimate(key, TAILS, PROPOSALS["counts"], mis=mc.mis.Power(), budget=mc.Samples(5_000))
+
+    host, traced = run(key), jax.jit(run)(key)
+    np.testing.assert_allclose(traced.value, host.value, rtol=1e-6)
+    np.testing.assert_allclose(traced.std_error, host.std_error, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: mc.mis.Power(0.5), ValueError, "beta must be at least 1"),
+        (lambda: mc.mis.Cutoff(1.5), ValueError, "alpha must lie between 0 and 1"),
+        (lambda: mc.multi_sample(COMPONENTS, [1, 0, 1]), ValueError, "counts must be whole numbers"),
+        (lambda: mc.multi_sample(COMPONENTS, [1, 1]), ValueError, "3 components need weights"),
+        (lambda: run_with(mis=mc.mis.Power), TypeError, "mis must be a heuristic"),
+        (lambda: run_with(proposal=STANDARD, mis=mc.mis.Power()), TypeError, "and Normal is none"),
+        (lambda: run_with(proposal=PROPOSALS["counts"], points=mc.points.Sobol()), ValueError, "its own points"),
+        (
+            lambda: run_with(mis=mc.mis.Optimal(), controls=mc.Controls(lambda x: x, 0.0)),
+            ValueError,
+            "give it or controls, not both",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def run_with(proposal=PROPOSALS["mixture"], **options):
+    return mc.estimate(jax.random.key(0), TAILS, proposal, budget=mc.Samples(100), **options)
