@@ -8,6 +8,7 @@ from mcengine import weighting as weighting
 from mcengine import weights as weights
 from mcengine.budgets import Samples as Samples
 from mcengine.budgets import Seconds as Seconds
+from mcengine.budgets import Tolerance as Tolerance
 from mcengine.controls import Components as Components
 from mcengine.controls import Controls as Controls
 from mcengine.diagnostics import Status as Status

@@ -52,4 +52,35 @@ class Seconds(eqx.Module):
             raise ValueError(f"Seconds: the budget must be positive and finite, got {self.limit}.")
 
 
-Budget = Samples | Seconds
+class Tolerance(eqx.Module):
+    """As many samples as it takes until the interval's half-width is at most max(atol, rtol |value|), for every output.
+
+    The interval is one that holds at every look (see `mcengine.sequences`), so stopping when it is short does no harm:
+    an asymptotic confidence sequence over units, or for Sobol points Student-t over 8 scrambles that double in length
+    from look to look. `finite_sample=True` asks for an empirical Bernstein interval instead, which needs 0 <= w f <= B
+    with B known: a `Probability` by plain sampling or under a defensive mixture.
+
+    **Arguments:** `rtol` and `atol`, at least one above 0; where the true value may be 0, `rtol` alone may never be
+    reached, so `atol` must be given too (0.0 where you know better); `max_samples`, where to stop in any case, with
+    `Status.BUDGET_SPENT`; `level` of the interval that must be short.
+    """
+
+    rtol: float = eqx.field(static=True, default=0.0, converter=float)
+    atol: float | None = eqx.field(static=True, default=None)
+    max_samples: int = eqx.field(static=True, default=10**9, converter=_whole)
+    level: float = eqx.field(static=True, default=0.95, converter=float)
+    finite_sample: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self):
+        for name, value in (("rtol", self.rtol), ("atol", self.atol or 0.0)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"Tolerance: {name} must be finite and at least 0, got {value}.")
+        if self.rtol == 0 and not self.atol:
+            raise ValueError("Tolerance: give rtol or atol above 0.")
+        if self.max_samples <= 0:
+            raise ValueError(f"Tolerance: max_samples must be positive, got {self.max_samples}.")
+        if not 0 < self.level < 1:
+            raise ValueError(f"Tolerance: level must lie strictly between 0 and 1, got {self.level}.")
+
+
+Budget = Samples | Seconds | Tolerance

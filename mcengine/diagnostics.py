@@ -18,13 +18,14 @@ class Status(enum.IntEnum):
     OK = 0
     FEW_HITS = 1
     FEW_UNITS = 2
-    BIASED = 3
-    ROUNDING = 4
-    HEAVY_TAIL = 5
-    DOMINATED = 6
-    UNRELIABLE = 7
-    NO_HITS = 8
-    NON_FINITE = 9
+    BUDGET_SPENT = 3
+    BIASED = 4
+    ROUNDING = 5
+    HEAVY_TAIL = 6
+    DOMINATED = 7
+    UNRELIABLE = 8
+    NO_HITS = 9
+    NON_FINITE = 10
 
     @property
     def sentence(self) -> str:
@@ -40,6 +41,8 @@ _SENTENCES = {
     Status.FEW_HITS: "few hits, or few misses: the standard error is rough (the binomial interval of plain sampling "
     "still holds); draw more samples, or from a proposal closer to the event.",
     Status.FEW_UNITS: "few units: an error bar from fewer than 8 exchangeable units says little; raise the budget.",
+    Status.BUDGET_SPENT: "budget spent before the tolerance was reached: the interval holds, but is longer than asked "
+    "for; raise max_samples, or use a better proposal or points.",
     Status.BIASED: "biased weights: what the weighting took away is not small against the error bar; raise its limit "
     "or use raw weights.",
     Status.ROUNDING: "float32 rounding is as large as the error bar; enable x64, or trust no more than 6 digits.",
@@ -106,6 +109,7 @@ def status_codes(
     share: Any,
     bias: Any,
     nonfinite: Any,
+    missed: bool,
     exact_interval: bool,
     epsilon: float,
     xp: Any = np,
@@ -119,6 +123,7 @@ def status_codes(
     tests = {
         Status.FEW_HITS: few,
         Status.FEW_UNITS: (num_units < MIN_UNITS) & xp.ones_like(few),
+        Status.BUDGET_SPENT: missed & xp.ones_like(few),
         Status.BIASED: bias > MAX_BIAS * std_error,
         Status.ROUNDING: (std_error <= ROUNDING_ULPS * epsilon * xp.abs(value)) & (not exact_interval),
         Status.HEAVY_TAIL: k + _k_margin(k, hits, xp) > K_OPTIMISTIC,

@@ -11,23 +11,28 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from mcengine.budgets import Budget, Samples
+from mcengine.budgets import Budget, Samples, Seconds, Tolerance
 from mcengine.checks import check_key, check_support
 from mcengine.execution.blocks import (
     MAX_BLOCK,
+    Plan,
+    Work,
     row_of_arrays,
     run_samples,
     run_seconds,
     run_traced,
 )
 from mcengine.execution.caching import Static, closes_over_trace, is_traced, join, split
+from mcengine.execution.looks import blocks_within, run_looks, run_prefixes
 from mcengine.execution.replicates import replicates_plan, run_replicates
 from mcengine.execution.settings import Execution
 from mcengine.mis import Heuristic
 from mcengine.planning import Run, check_methods, pilot_key, prepare, with_coefficients
 from mcengine.points import IID, Points
+from mcengine.points.units import Prefixes
 from mcengine.recipe import Recipe
 from mcengine.result import Estimate, finish
+from mcengine.sequences import Asymptotic, FewUnits, FiniteSample, mixture_variance
 from mcengine.weighting import Raw, Weighting
 
 
@@ -61,7 +66,7 @@ def estimate(
     - `key`: a key of `jax.random.key`.
     - `problem`: `Expectation`, `Integral` or `Probability`.
     - `proposal` q: a distribution, of mcengine's or of numpyro, distrax, TFP or flowjax. None is plain Monte Carlo.
-    - `budget`: `Samples(n)` or `Seconds(s)` (the latter not inside a trace).
+    - `budget`: `Samples(n)`, `Seconds(s)` or `Tolerance(rtol, atol)` (only the first inside a trace).
     - `points`, `weighting`, `execution`: how samples are laid out, what becomes of weights, how the work is cut up.
     - `mis`: how the components of a mixture proposal share the work, `mis.Balance()` by default.
     - `controls`: what is known besides, `Controls(function, means)`; their coefficients come from a pilot of its own.
@@ -80,11 +85,45 @@ def estimate(
     if run.pilot is not None:
         row = run_samples(run.pilot.work, pilot_key(key), run.pilot.num_samples, run.pilot.plan, execution)
         work = with_coefficients(work, row, run.recipe.num_outputs, np)
-    if run.num_samples is None:
+    recipe = jax.tree.map(np.asarray, run.recipe)
+    if isinstance(budget, Tolerance):
+        row, recipe = _until_precise(work, recipe, key, budget, run.plan, execution)
+    elif isinstance(budget, Seconds):
         row = run_seconds(work, key, budget.limit, run.plan, execution)
     else:
         row = run_samples(work, key, run.num_samples, run.plan, execution)
-    return finish(row, jax.tree.map(np.asarray, run.recipe), np, time.perf_counter() - start)
+    return finish(row, recipe, np, time.perf_counter() - start)
+
+
+def _until_precise(
+    work: Work, recipe: Recipe, key: Array, budget: Tolerance, plan: Plan, execution: Execution
+) -> tuple[Any, Recipe]:
+    """The row of a run that stopped when every output was precise enough, and the recipe with its interval."""
+    grows = isinstance(work.points, Prefixes)
+    a_round = plan.block_size * (work.points.num_units if grows else 1)
+    first_look = plan.block_size // work.points.unit_size
+    settled = recipe
+
+    def enough(row: Any, look: int) -> bool:
+        nonlocal settled
+        if budget.finite_sample:
+            sequence: Any = FiniteSample(look)
+        else:
+            sequence = FewUnits(look) if grows else Asymptotic(mixture_variance(first_look, budget.level))
+        settled = dataclasses.replace(recipe, sequence=sequence)
+        result = finish(row, settled, np)
+        reached = [
+            np.all(high - low <= 2.0 * np.maximum(budget.atol or 0.0, budget.rtol * np.abs(value)))
+            for value, low, high in zip(
+                *map(jax.tree.leaves, (result.value, *result.interval(budget.level))), strict=True
+            )
+        ]
+        settled = dataclasses.replace(settled, missed=not all(reached))
+        return all(reached)
+
+    run = run_prefixes if grows else run_looks
+    row = run(work, key, blocks_within(budget, a_round), plan, execution, enough)
+    return row, settled
 
 
 @no_type_check  # it checks its arguments in the user's words
@@ -178,7 +217,7 @@ def estimate_from(
 
 def _estimate_in_trace(run: Run, key: Array, closure: bool) -> Estimate:
     if run.num_samples is None:
-        raise ValueError("estimate: a budget of Seconds cannot be kept inside jit, vmap or grad; use mc.Samples(n).")
+        raise ValueError("estimate: only a budget of mc.Samples(n) can be kept inside jit, vmap or grad.")
     if closure:
         # A fresh function, so that no cache outlives the trace that the closure belongs to.
         return jax.jit(lambda k: finish(_row_in_trace(run, k), run.recipe, jnp))(key)

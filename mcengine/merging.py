@@ -60,10 +60,10 @@ def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
     )
 
 
-def as_one_unit(row: Row) -> Row:
+def as_one_unit(row: Row, xp: Any = jnp) -> Row:
     """The row of samples that are all of one unit: their mean is one number to the error bar."""
     m = row.moments
-    unit = Moments(jnp.ones_like(m.count), m.log_scale, m.mean, jnp.zeros_like(m.m2), jnp.zeros_like(m.cross))
+    unit = Moments(xp.ones_like(m.count), m.log_scale, m.mean, xp.zeros_like(m.m2), xp.zeros_like(m.cross))
     return Row(unit, row.stats)
 
 
@@ -116,15 +116,16 @@ class RowTree:
         return merge_all(_stack(self._folded + rest))
 
 
+def with_tail_length(rows: Row, length: int) -> Row:
+    """Rows whose tails are padded to `length`, so that they stack with others."""
+    tail = np.asarray(rows.stats.log_tail)
+    width = [(0, 0)] * (tail.ndim - 1) + [(0, length - tail.shape[-1])]
+    return eqx.tree_at(lambda r: r.stats.log_tail, rows, np.pad(tail, width, constant_values=-np.inf))
+
+
 def _stack(rows: list[Row]) -> Row:
     length = max(row.stats.log_tail.shape[-1] for row in rows)
-
-    def padded(row: Row) -> Row:
-        tail = row.stats.log_tail
-        wide = np.pad(tail, ((0, 0), (0, length - tail.shape[-1])), constant_values=-np.inf)
-        return eqx.tree_at(lambda r: r.stats.log_tail, row, wide)
-
-    return _map(lambda *leaves: np.stack(leaves), *(padded(row) for row in rows))
+    return _map(lambda *leaves: np.stack(leaves), *(with_tail_length(row, length) for row in rows))
 
 
 def _finite(log_scale: Any, xp: Any) -> Any:

@@ -10,18 +10,23 @@ import numpy as np
 from jaxtyping import Array
 
 from mcengine import numerics
-from mcengine.budgets import Samples, Seconds
-from mcengine.checks import check_events, check_transport
+from mcengine.budgets import Samples, Seconds, Tolerance
+from mcengine.checks import check_events, check_tolerance, check_transport
 from mcengine.controls import Components, coefficients
 from mcengine.distributions import as_distribution, event_struct
 from mcengine.execution.blocks import Plan, Work, mixture_of, plan_of
 from mcengine.execution.caching import is_traced
 from mcengine.execution.settings import Execution
 from mcengine.mis import Balance, Heuristic, Optimal
-from mcengine.points import IID, Allocated, Points
+from mcengine.points import IID, Allocated, Points, Sobol
+from mcengine.points.units import Prefixes
 from mcengine.recipe import Recipe
 from mcengine.weighting import Weighting
 
+# Samples a block where a run is looked at on its way: of independent points, and of each growing unit.
+LOOK_BLOCK, PREFIX_BLOCK = 2**13, 2**11
+# Of N points in R scrambles the error falls like R N^-3/2: few and long ones, as few as a t interval bears.
+GROWING_UNITS = 8
 # The pilot of a run whose sample count is not known beforehand is an eighth of this.
 PILOT_WITHOUT_COUNT = 2**17
 
@@ -49,8 +54,8 @@ def prepare(
     problem: Any, proposal: Any, budget: Any, points: Any, mis: Any, weighting: Any, controls: Any, execution: Execution
 ) -> Run:
     """Check the arguments and settle everything that is known before the first sample is drawn."""
-    if not isinstance(budget, Samples | Seconds):
-        raise TypeError(f"estimate: budget must be mc.Samples(n) or mc.Seconds(s), got {budget!r}.")
+    if not isinstance(budget, Samples | Seconds | Tolerance):
+        raise TypeError(f"estimate: budget must be mc.Samples(n), mc.Seconds(s) or mc.Tolerance(rtol), got {budget!r}.")
     check_methods("estimate", points=points, weighting=weighting)
     if not all(hasattr(problem, name) for name in ("target", "integrand", "plain", "value_bound")):
         raise TypeError(f"estimate: problem must be an Expectation, an Integral or a Probability, got {problem!r}.")
@@ -60,8 +65,7 @@ def prepare(
         problem = dataclasses.replace(problem, exact=None)
     source = as_distribution(problem.plain) if proposal is None else proposal
     check_events(problem, source)
-    points = points.for_budget(budget.count if isinstance(budget, Samples) else None)
-    points = _allocated(points, proposal)
+    points = _allocated(_settled(points, budget), proposal)
     check_transport(points, source)
     work = Work(problem, proposal, points, weighting, *_combination(mis, controls, weighting, source))
     recipe, floats = _recipe(work, source)
@@ -70,7 +74,20 @@ def prepare(
     if num_samples == 0:
         raise ValueError(f"estimate: the budget of {budget} is less than one unit of {unit} samples of the points.")
     pilot = None if work.controls is None else _pilot(work, num_samples, floats, execution, source)
+    if isinstance(budget, Tolerance):
+        check_tolerance(budget, problem, recipe)
+        # Small blocks, so that an easy problem is not overshot.
+        size = execution.block_size or (PREFIX_BLOCK if isinstance(points, Prefixes) else LOOK_BLOCK)
+        execution = dataclasses.replace(execution, block_size=size)
+        recipe = dataclasses.replace(recipe, binomial=False)
     return Run(work, recipe, plan_of(num_samples, floats, execution, unit), num_samples, floats, pilot)
+
+
+def _settled(points: Any, budget: Any) -> Any:
+    """The points with whatever depends on the budget settled."""
+    if isinstance(budget, Tolerance) and isinstance(points, Sobol) and points.size is None:
+        return Prefixes(points, GROWING_UNITS)
+    return points.for_budget(budget.count if isinstance(budget, Samples) else None)
 
 
 def _allocated(points: Any, proposal: Any) -> Any:

@@ -16,7 +16,8 @@ class Recipe(eqx.Module):
 
     **Arguments:** `treedef` and `shapes`, the structure of the integrand's value; `self_normalised`; `binomial`, true
     where w f is 0 or 1, so that the interval is Clopper and Pearson's; `epsilon` of the kernels' dtype; `largest`,
-    sup w f where it is known, else NaN.
+    sup w f where it is known, else NaN; `sequence`, the interval of a run that stopped when it was precise enough, and
+    `missed`, whether it did not get there.
     """
 
     treedef: Any = eqx.field(static=True)
@@ -26,6 +27,8 @@ class Recipe(eqx.Module):
     bounded_by_one: bool = eqx.field(static=True)
     epsilon: float = eqx.field(static=True)
     largest: AnyArray
+    sequence: Any = None
+    missed: bool = eqx.field(static=True, default=False)
 
     @property
     def num_outputs(self) -> int:
@@ -86,7 +89,7 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     codes = diagnostics.status_codes(
         hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error, k=k,
         ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
-        exact_interval=recipe.binomial, epsilon=recipe.epsilon, xp=xp,
+        missed=recipe.missed, exact_interval=recipe.binomial, epsilon=recipe.epsilon, xp=xp,
     ).astype(xp.int32)  # fmt: skip
     bound = diagnostics.upper_bound_without_hits(num_samples, xp.asarray(recipe.largest, dtype=value.dtype))
     bound = xp.minimum(bound, 1.0) if recipe.bounded_by_one else bound

@@ -74,8 +74,9 @@ class Estimate(eqx.Module):
     def interval(self, level: float = 0.95) -> tuple[Any, Any]:
         """Two-sided confidence interval (low, high), NumPy float64, of the structure of `value`.
 
-        Student-t over units; Clopper and Pearson's for plain sampling of a probability; [0, upper bound] where a
-        non-negative integrand had no hits, infinite where nothing bounds it.
+        Student-t over units (after a `Tolerance` budget, an interval that holds at every look); Clopper and Pearson's
+        for plain sampling of a probability; [0, upper bound] where a non-negative integrand had no hits, infinite where
+        nothing bounds it.
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
@@ -83,6 +84,8 @@ class Estimate(eqx.Module):
 
         def of_leaf(value, std_error, hits):
             grow = (...,) + (None,) * (np.ndim(value) - np.ndim(num_units))
+            if self.recipe.sequence is not None:
+                return self._sequence_interval(value, std_error, hits, level)
             if self.recipe.binomial:
                 low, high = diagnostics.binomial_interval(hits, num_samples[grow], level)
                 rule_of_three = np.minimum(diagnostics.upper_bound_without_hits(num_samples[grow], 1.0, level), 1.0)
@@ -102,6 +105,13 @@ class Estimate(eqx.Module):
         low, high = zip(*pairs, strict=True)
         return jax.tree.unflatten(self.recipe.treedef, low), jax.tree.unflatten(self.recipe.treedef, high)
 
+    def _sequence_interval(self, value: Any, std_error: Any, hits: Any, level: float) -> tuple[Any, Any]:
+        half_width = self.recipe.sequence.half_width(std_error, self.num_units, self.recipe.largest, level)
+        floor, ceiling = (0.0, 1.0) if self.recipe.bounded_by_one else (-np.inf, np.inf)
+        # Without hits nothing is known of the spread, unless w f has a bound.
+        half_width = np.where(np.isnan(half_width), np.inf, half_width)
+        return np.maximum(value - half_width, floor), np.minimum(value + half_width, ceiling)
+
     def merge(self, other: "Estimate") -> "Estimate":
         """The estimate from both sets of samples, which must be independent (different keys) and of one problem.
 
@@ -112,6 +122,8 @@ class Estimate(eqx.Module):
         same = ("treedef", "shapes", "self_normalised", "bounded_by_one", "epsilon")
         if any(getattr(mine, name) != getattr(theirs, name) for name in same):
             raise ValueError("merge: the two estimates are not of the same problem and weighting.")
+        if mine.sequence is not None or theirs.sequence is not None:
+            raise ValueError("merge: an estimate that stopped by a tolerance depends on its samples' own course.")
         if np.ndim(self.num_samples) or np.ndim(other.num_samples):
             raise ValueError("merge: needs single estimates, not batches from vmap.")
         if all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (self.row, other.row)), strict=True)):

@@ -1,0 +1,125 @@
+"""Runs that stop when they are precise enough: their intervals hold although they were looked at."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+import mcengine as mc
+from mcengine import sequences
+
+STANDARD = mc.Normal(0.0, 1.0)
+TAIL = mc.Probability(lambda x: x, STANDARD, 3.0)
+SHIFTED = mc.Normal(3.0, 1.0)
+EXACT = ndtr(-3.0)
+
+
+def test_a_relative_tolerance_is_kept_and_nothing_is_wasted(key):
+    result = mc.estimate(key, TAIL, SHIFTED, budget=mc.Tolerance(rtol=0.02, max_samples=10**7))
+    low, high = result.interval()
+    assert result.ok
+    assert high - low <= 2 * 0.02 * result.value
+    assert low < EXACT < high
+    # Fewer looks would have stopped at most a third earlier.
+    assert high - low > 1.2 * 0.02 * result.value
+
+
+def test_intervals_cover_although_the_run_stopped_where_it_looked_good():
+    # Weights with a heavy tail, stopped at 10 %: the usual interval covers .86 to .92 there.
+    problem = mc.Expectation(lambda x: x, mc.LogNormal(0.0, 2.0))
+    budget = mc.Tolerance(rtol=0.1, atol=0.0, max_samples=10**7)
+    runs = [mc.estimate(jax.random.key(seed), problem, budget=budget) for seed in range(60)]
+    covered = sum(low <= np.exp(2.0) <= high for low, high in (run.interval() for run in runs))
+    assert covered >= 55
+
+
+def test_sobol_points_stop_earlier_and_are_right():
+    problem = mc.Expectation(
+        lambda x: jnp.cos(jnp.sqrt(jnp.sum(x * x))) * np.float32(np.pi**2.5), mc.Normal(np.zeros(5), 0.5**0.5)
+    )
+    budget = mc.Tolerance(rtol=0.01, atol=0.0)
+    runs = [mc.estimate(jax.random.key(s), problem, points=mc.points.Sobol(), budget=budget) for s in range(12)]
+    assert all(run.value == pytest.approx(1.1353239910125, rel=0.01) for run in runs)
+    plain = mc.estimate(jax.random.key(0), problem, budget=budget)
+    assert 4 * np.median([run.num_samples for run in runs]) < plain.num_samples
+    assert {int(run.num_units) for run in runs} == {8}
+
+
+def test_growing_units_are_prefixes_of_the_same_scrambles():
+    problem = mc.Integral(lambda x: x[0] * x[1] ** 2, np.zeros(2), np.ones(2))
+    grown = mc.estimate(
+        jax.random.key(2), problem, points=mc.points.Sobol(), budget=mc.Tolerance(atol=1e-12, max_samples=8 * 2**13),
+    )  # fmt: skip
+    whole = mc.estimate(jax.random.key(2), problem, points=mc.points.Sobol(2**13), budget=mc.Samples(8 * 2**13))
+    assert grown.status == mc.Status.BUDGET_SPENT
+    assert grown.num_samples == whole.num_samples
+    assert grown.value == pytest.approx(whole.value, rel=1e-6)
+    assert grown.std_error == pytest.approx(whole.std_error, rel=0.05)
+
+
+def test_a_finite_sample_interval_needs_no_asymptotics(key):
+    problem = mc.Probability(lambda x: x, STANDARD, 1.0)
+    proposal = mc.defensive(STANDARD, mc.Normal(1.0, 1.0), share=0.5)
+    result = mc.estimate(key, problem, proposal, budget=mc.Tolerance(rtol=0.05, finite_sample=True))
+    low, high = result.interval()
+    assert low < ndtr(-1.0) < high
+    assert high - low <= 2 * 0.05 * result.value
+    again = mc.estimate(jax.random.key(5), problem, proposal, budget=mc.Tolerance(rtol=0.05))
+    assert again.num_samples < result.num_samples
+
+
+def test_a_spent_budget_says_so(key):
+    result = mc.estimate(key, TAIL, SHIFTED, budget=mc.Tolerance(rtol=1e-5, max_samples=50_000))
+    assert result.status == mc.Status.BUDGET_SPENT
+    assert result.num_samples <= 50_000
+    with pytest.raises(ValueError, match="stopped by a tolerance"):
+        result.merge(mc.estimate(jax.random.key(9), TAIL, SHIFTED, budget=mc.Samples(1_000)))
+
+
+def test_the_same_bits_for_any_number_of_threads():
+    def run(threads, blocks_per_call):
+        execution = mc.Execution(threads=threads, blocks_per_call=blocks_per_call)
+        return mc.estimate(jax.random.key(4), TAIL, SHIFTED, budget=mc.Tolerance(rtol=0.02), execution=execution)
+
+    jax.tree.map(np.testing.assert_array_equal, run(1, 32).row, run(2, 3).row)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: mc.Tolerance(), "give rtol or atol above 0"),
+        (lambda: mc.Tolerance(rtol=-0.1), "rtol must be finite and at least 0, got -0.1"),
+        (lambda: mc.Tolerance(rtol=0.1, max_samples=0), "max_samples must be positive, got 0"),
+        (lambda: mc.Tolerance(rtol=0.1, level=1.0), "level must lie strictly between"),
+        (lambda: run_plain(mc.Tolerance(rtol=0.1)), "give atol besides rtol"),
+        (lambda: run_plain(mc.Tolerance(atol=0.1, finite_sample=True)), "finite_sample needs a bound on w f"),
+    ],
+)
+def test_mistakes_are_named(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def run_plain(budget):
+    return mc.estimate(jax.random.key(0), mc.Expectation(lambda x: x, STANDARD), budget=budget)
+
+
+def test_the_sequence_is_wider_than_the_usual_interval_and_shrinks():
+    n = np.asarray([1e4, 1e5, 1e6, 1e7])
+    width = sequences.asymptotic_width(1 / np.sqrt(n), n, sequences.mixture_variance(8_192, 0.95), 0.95)
+    ratio = width * np.sqrt(n) / 1.96
+    assert np.all((ratio > 1.3) & (ratio < 2.6))
+    assert np.all(np.diff(width) < 0)
+    assert sum(1 - sequences.level_of_look(0.95, k) for k in range(1, 10_000)) < 0.05
+
+
+def test_the_sequence_covers_at_all_looks_together():
+    # 2,000 walks of normal steps, looked at from 256 to 2^15 steps: at most 5 % ever leave.
+    steps = np.random.default_rng(3).standard_normal((2_000, 2**15)).astype(np.float32)
+    n = np.unique(np.geomspace(256, 2**15, 40).astype(int))
+    means = np.cumsum(steps, axis=1, dtype=np.float64)[:, n - 1] / n
+    width = sequences.asymptotic_width(1 / np.sqrt(n), n, sequences.mixture_variance(256, 0.95), 0.95)
+    assert np.mean(np.any(np.abs(means) > width, axis=1)) < 0.05
+    usual = 1.96 / np.sqrt(n)
+    assert np.mean(np.any(np.abs(means) > usual, axis=1)) > 0.2
