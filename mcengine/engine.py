@@ -18,13 +18,12 @@ from mcengine.execution.blocks import (
     Plan,
     Work,
     row_of_arrays,
-    run_samples,
-    run_seconds,
     run_traced,
 )
 from mcengine.execution.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.execution.looks import blocks_within, run_looks, run_prefixes
 from mcengine.execution.replicates import replicates_plan, run_replicates
+from mcengine.execution.runs import run_samples, run_seconds
 from mcengine.execution.settings import Execution
 from mcengine.mis import Heuristic
 from mcengine.planning import Run, check_methods, pilot_key, prepare, with_coefficients

@@ -1,9 +1,6 @@
 """Blocks of samples: a pure function of (work, key, index), compiled for one shape, run many to a device call."""
 
 import math
-import time
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -16,9 +13,8 @@ from jaxtyping import Array
 
 from mcengine import merging, mis, moments, numerics, pareto, weights
 from mcengine.distributions import Labelled
-from mcengine.execution.caching import Static, join, split
+from mcengine.execution.caching import Static, join
 from mcengine.execution.settings import Execution
-from mcengine.merging import RowTree
 from mcengine.moments import MAX_TAIL, Row
 
 # Blocks that keep a tail for k-hat cover the first so many samples.
@@ -156,7 +152,7 @@ def mixture_of(source: Any) -> Any:
 
 
 @partial(jax.jit, static_argnames=("static", "plan", "with_tail"))
-def _call(dynamic, key, first, count, extent, *, static: Static, plan: Plan, with_tail: bool) -> Row:
+def rows_of_call(dynamic, key, first, count, extent, *, static: Static, plan: Plan, with_tail: bool) -> Row:
     """Rows of blocks first .. first + count - 1, stacked; those beyond `count` are left at zero."""
     work = join(dynamic, static)
 
@@ -170,114 +166,6 @@ def _call(dynamic, key, first, count, extent, *, static: Static, plan: Plan, wit
         return jax.tree.map(lambda all_, new: lax.dynamic_update_index_in_dim(all_, new, i, 0), rows, one(first + i))
 
     return lax.fori_loop(0, count, body, rows)
-
-
-class Caller:
-    """Device calls of one run, several under way at once; their rows are merged in the order of the blocks.
-
-    XLA on CPU splits single operations over its threads, which costs more than it gains at these sizes: two calls from
-    two Python threads are 1.6 times as fast as one after the other.
-    """
-
-    def __init__(
-        self, work: Work, key: Array, extent: Extent, plan: Plan, num_threads: int, *, keep: bool = False
-    ) -> None:
-        self.key, self.extent, self.plan, self.num_threads = key, extent, plan, num_threads
-        self.dynamic, self.static = split(work)
-        self.tree = RowTree()
-        self._kept: list[Row] | None = [] if keep else None
-        self._pool = ThreadPoolExecutor(num_threads)
-        self._pending: deque[tuple[Future, int]] = deque()
-
-    def __enter__(self) -> "Caller":
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def dispatch(self, first: int, count: int) -> None:
-        """Start one call, as soon as a thread is free."""
-        self._pending.append((self._pool.submit(self._rows, first, count), count))
-        while len(self._pending) > self.num_threads:
-            self._collect_one()
-
-    def collect(self) -> None:
-        """Wait for all that is under way."""
-        while self._pending:
-            self._collect_one()
-
-    def kept(self) -> Row:
-        """All rows in the order of the blocks, unmerged, in float64 (of a caller made with `keep`)."""
-        tails = max(rows.stats.log_tail.shape[-1] for rows in self._kept or [])
-        padded = [merging.with_tail_length(rows, tails) for rows in self._kept or []]
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves).astype(np.float64), *padded)
-
-    def room(self, first: int, wanted: int) -> int:
-        """Blocks that one call from `first` takes of those wanted: no call straddles the end of the tail blocks."""
-        limit = min(self.plan.blocks_per_call, -(-wanted // self.num_threads))
-        return min(limit, self.plan.tail_blocks - first) if first < self.plan.tail_blocks else limit
-
-    def _rows(self, first: int, count: int) -> Row:
-        rows = _call(
-            self.dynamic,
-            self.key,
-            jnp.asarray(first, jnp.int32),
-            jnp.asarray(count, jnp.int32),
-            self.extent,
-            static=self.static,
-            plan=self.plan,
-            with_tail=first < self.plan.tail_blocks,
-        )
-        return jax.device_get(rows)
-
-    def _collect_one(self) -> None:
-        future, count = self._pending.popleft()
-        rows = jax.tree.map(lambda leaf: leaf[:count], future.result())
-        if self._kept is None:
-            self.tree.append(rows)
-        else:
-            self._kept.append(rows)
-
-
-def run_samples(work: Work, key: Array, num_samples: int, plan: Plan, execution: Execution) -> Row:
-    """The merged row of exactly `num_samples` samples."""
-    num_blocks, done, num_threads = -(-num_samples // plan.block_size), 0, execution.num_threads
-    with Caller(work, key, Extent.of(num_samples, plan.block_size), plan, num_threads) as caller:
-        while done < num_blocks:
-            left = num_blocks - done
-            # One block alone at first: it compiles, and threads that ask for the same compilation do it twice.
-            count = 1 if done == 0 else caller.room(done, left)
-            caller.dispatch(done, count)
-            if done == 0:
-                caller.collect()
-            done += count
-            if execution.progress is not None:
-                execution.progress(min(done * plan.block_size, num_samples), num_samples)
-        caller.collect()
-        return caller.tree.merged()
-
-
-def run_seconds(work: Work, key: Array, limit: float, plan: Plan, execution: Execution) -> Row:
-    """The merged row of as many whole blocks as fit in `limit` seconds; at least one."""
-    num_threads = execution.num_threads
-    with Caller(work, key, Extent.endless(plan.block_size), plan, num_threads) as caller:
-        for first in (0, plan.tail_blocks):  # both kernels compile before the clock starts
-            caller.dispatch(first, 0)
-        caller.collect()
-        start, done, pace = time.perf_counter(), 0, math.inf
-        while done == 0 or time.perf_counter() - start + pace < limit:
-            left = limit - (time.perf_counter() - start)
-            # A tenth of the time left at the pace seen, so that the last round overshoots little.
-            wanted = 1 if done == 0 else int(max(1, min(2 * done, 0.1 * left / pace)))
-            for _ in range(num_threads if done else 1):
-                count = caller.room(done, wanted)
-                caller.dispatch(done, count)
-                done += count
-            caller.collect()
-            pace = (time.perf_counter() - start) / done
-            if execution.progress is not None:
-                execution.progress(done * plan.block_size, None)
-        return caller.tree.merged()
 
 
 def run_traced(work: Work, key: Array, num_samples: int, plan: Plan) -> Row:

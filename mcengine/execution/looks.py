@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array
 
 from mcengine import merging
-from mcengine.execution.blocks import Caller, Extent, Plan, Work
+from mcengine.execution.blocks import Extent, Plan, Work
+from mcengine.execution.caller import Caller
 from mcengine.execution.settings import Execution
 from mcengine.moments import Row
 
@@ -30,7 +31,7 @@ def run_looks(
     work: Work, key: Array, most: int, plan: Plan, execution: Execution, enough: Callable[[Row, int], bool]
 ) -> Row:
     """The merged row of as many blocks as it takes until `enough(row, look)`, at most `most`."""
-    with Caller(work, key, Extent.endless(plan.block_size), plan, execution.num_threads) as caller:
+    with Caller(work, key, Extent.endless(plan.block_size), plan, execution) as caller:
         done, row = 0, None
         for look, count in enumerate(block_counts(most), start=1):
             _advance(caller, done, count)
@@ -52,7 +53,7 @@ def run_prefixes(
     num_units, rows, parts, look = work.points.num_units, None, 0, 0
     while True:
         look, longer = look + 1, max(1, 2 * parts)
-        with Caller(work, key, Extent.endless(plan.block_size), plan, execution.num_threads, keep=True) as caller:
+        with Caller(work, key, Extent.endless(plan.block_size), plan, execution, keep=True) as caller:
             _advance(caller, parts * num_units, longer * num_units)
             fresh = jax.tree.map(
                 lambda leaf: leaf.reshape(len(leaf) // num_units, num_units, *leaf.shape[1:]), caller.kept()

@@ -23,9 +23,9 @@ from mcengine.execution.blocks import (
     block_and_chunk,
     plan_of,
     row_of,
-    run_samples,
 )
 from mcengine.execution.caching import Static, join, split
+from mcengine.execution.runs import run_samples
 from mcengine.execution.settings import Execution
 from mcengine.moments import Row
 

@@ -28,7 +28,8 @@ class Execution(eqx.Module):
     **Arguments:** `block_size`, samples per block, a power of two (by default 2^18, less for few samples, many outputs
     or many dimensions); `blocks_per_call`, blocks per device call; `progress(done, total)`, called after each device
     call with sample counts (`total` is None under a `Seconds` budget); `threads`, device calls under way at once, by
-    default one per core on CPU and two elsewhere (one computes while the other's rows are merged).
+    default one per core on CPU and two per device elsewhere (one computes while the other's rows are merged);
+    `devices`, JAX devices that share the calls, by default all local ones of the default backend.
     """
 
     block_size: int | None = eqx.field(static=True, default=None, converter=_whole("block_size", or_none=True))
@@ -36,7 +37,13 @@ class Execution(eqx.Module):
     progress: Callable[[int, int | None], None] | None = eqx.field(static=True, default=None)
     threads: int | None = eqx.field(static=True, default=None, converter=_whole("threads", or_none=True))
 
+    devices: tuple[Any, ...] | None = eqx.field(
+        static=True, default=None, converter=lambda devices: None if devices is None else tuple(devices)
+    )
+
     def __check_init__(self):
+        if self.devices is not None and not self.devices:
+            raise ValueError("Execution: devices is empty; None stands for all of them.")
         size = self.block_size
         if size is not None and (size < 1 or size & (size - 1)):
             raise ValueError(f"Execution: block_size must be a power of two, got {size}.")
@@ -46,10 +53,16 @@ class Execution(eqx.Module):
             raise ValueError(f"Execution: threads must be at least 1, got {self.threads}.")
 
     @property
+    def usable_devices(self) -> tuple[Any, ...]:
+        """The devices that share the calls."""
+        return tuple(jax.local_devices()) if self.devices is None else self.devices
+
+    @property
     def num_threads(self) -> int:
         """How many device calls are under way at once."""
         if self.threads is not None:
             return self.threads
-        return (
-            len(os.sched_getaffinity(0)) if jax.default_backend() == "cpu" and hasattr(os, "sched_getaffinity") else 2
-        )
+        devices = self.usable_devices
+        if devices[0].platform == "cpu" and hasattr(os, "sched_getaffinity"):
+            return max(len(devices), len(os.sched_getaffinity(0)))
+        return 2 * len(devices)

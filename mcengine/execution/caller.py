@@ -1,0 +1,89 @@
+"""Device calls of a run: several under way at once, on all devices, their rows in the order of the blocks."""
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from mcengine import merging
+from mcengine.execution.blocks import Extent, Plan, Work, rows_of_call
+from mcengine.execution.caching import split
+from mcengine.execution.settings import Execution
+from mcengine.merging import RowTree
+from mcengine.moments import Row
+
+
+class Caller:
+    """Device calls of one run, several under way at once; their rows are merged in the order of the blocks.
+
+    XLA on CPU splits single operations over its threads, which costs more than it gains at these sizes: two calls from
+    two Python threads are 1.6 times as fast as one after the other.
+    """
+
+    def __init__(
+        self, work: Work, key: Array, extent: Extent, plan: Plan, execution: Execution, *, keep: bool = False
+    ) -> None:
+        self.plan, self.num_threads = plan, execution.num_threads
+        dynamic, self._static = split(work)
+        # Every device has the numbers, and takes whatever call is next: which one did which leaves no trace.
+        self._on_devices = [jax.device_put((dynamic, key, extent), device) for device in execution.usable_devices]
+        self._calls = 0
+        self.tree = RowTree()
+        self._kept: list[Row] | None = [] if keep else None
+        self._pool = ThreadPoolExecutor(self.num_threads)
+        self._pending: deque[tuple[Future, int]] = deque()
+
+    def __enter__(self) -> "Caller":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def dispatch(self, first: int, count: int) -> None:
+        """Start one call on the next device, as soon as a thread is free."""
+        arguments = self._on_devices[self._calls % len(self._on_devices)]
+        self._calls += 1
+        self._pending.append((self._pool.submit(self._rows, arguments, first, count), count))
+        while len(self._pending) > self.num_threads:
+            self._collect_one()
+
+    def compile(self) -> None:
+        """Compile both kernels, with and without a tail, on every device; nothing is drawn."""
+        for first in (0, self.plan.tail_blocks):
+            for _ in self._on_devices:
+                self.dispatch(first, 0)
+        self.collect()
+
+    def collect(self) -> None:
+        """Wait for all that is under way."""
+        while self._pending:
+            self._collect_one()
+
+    def kept(self) -> Row:
+        """All rows in the order of the blocks, unmerged, in float64 (of a caller made with `keep`)."""
+        tails = max(rows.stats.log_tail.shape[-1] for rows in self._kept or [])
+        padded = [merging.with_tail_length(rows, tails) for rows in self._kept or []]
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves).astype(np.float64), *padded)
+
+    def room(self, first: int, wanted: int) -> int:
+        """Blocks that one call from `first` takes of those wanted: no call straddles the end of the tail blocks."""
+        limit = min(self.plan.blocks_per_call, -(-wanted // self.num_threads))
+        return min(limit, self.plan.tail_blocks - first) if first < self.plan.tail_blocks else limit
+
+    def _rows(self, arguments: Any, first: int, count: int) -> Row:
+        dynamic, key, extent = arguments
+        with_tail = first < self.plan.tail_blocks
+        bounds = np.asarray(first, np.int32), np.asarray(count, np.int32)
+        rows = rows_of_call(dynamic, key, *bounds, extent, static=self._static, plan=self.plan, with_tail=with_tail)
+        return jax.device_get(rows)
+
+    def _collect_one(self) -> None:
+        future, count = self._pending.popleft()
+        rows = jax.tree.map(lambda leaf: leaf[:count], future.result())
+        if self._kept is None:
+            self.tree.append(rows)
+        else:
+            self._kept.append(rows)
