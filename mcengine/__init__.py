@@ -37,9 +37,12 @@ from mcengine.distributions import entropy as entropy
 from mcengine.distributions import kl_divergence as kl_divergence
 from mcengine.distributions import self_information as self_information
 from mcengine.engine import estimate as estimate
-from mcengine.engine import estimate_from as estimate_from
 from mcengine.engine import replicate as replicate
 from mcengine.execution import Execution as Execution
+from mcengine.from_arrays import estimate_from as estimate_from
+from mcengine.functionals import Histogram as Histogram
+from mcengine.functionals import RiskEstimate as RiskEstimate
+from mcengine.functionals import TailRisk as TailRisk
 from mcengine.problem import Expectation as Expectation
 from mcengine.problem import Integral as Integral
 from mcengine.problem import Probability as Probability

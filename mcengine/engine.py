@@ -11,13 +11,13 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from mcengine import problem as mc_problem
 from mcengine.budgets import Budget, Samples, Seconds, Tolerance
 from mcengine.checks import check_key, check_support
 from mcengine.execution.blocks import (
     MAX_BLOCK,
     Plan,
     Work,
-    row_of_arrays,
     run_traced,
 )
 from mcengine.execution.caching import Static, closes_over_trace, is_traced, join, split
@@ -25,12 +25,14 @@ from mcengine.execution.looks import blocks_within, run_looks, run_prefixes
 from mcengine.execution.replicates import replicates_plan, run_replicates
 from mcengine.execution.runs import run_samples, run_seconds
 from mcengine.execution.settings import Execution
+from mcengine.functionals import Histogram, TailRisk
 from mcengine.mis import Heuristic
-from mcengine.planning import Run, check_methods, pilot_key, prepare, with_coefficients
+from mcengine.planning import Run, pilot_key, prepare, with_coefficients
 from mcengine.points import IID, Points
 from mcengine.points.units import Prefixes
 from mcengine.recipe import Recipe
 from mcengine.result import Estimate, finish
+from mcengine.risk import estimate_tail_risk
 from mcengine.sequences import Asymptotic, FewUnits, FiniteSample, mixture_variance
 from mcengine.weighting import Raw, Weighting
 
@@ -46,6 +48,7 @@ def estimate(
     mis: Heuristic | None = None,
     weighting: Weighting = Raw(),
     controls: Any = None,
+    functional: TailRisk | Histogram | None = None,
     execution: Execution = Execution(),
 ) -> Estimate:
     """Estimate mu = E_p[f] = E_q[w f], w = p / q, with its error bar and a status that says how far to trust it.
@@ -68,12 +71,20 @@ def estimate(
     - `budget`: `Samples(n)`, `Seconds(s)` or `Tolerance(rtol, atol)` (only the first inside a trace).
     - `points`, `weighting`, `execution`: how samples are laid out, what becomes of weights, how the work is cut up.
     - `mis`: how the components of a mixture proposal share the work, `mis.Balance()` by default.
+    - `functional`: `TailRisk(levels)` or `Histogram(edges)` of f instead of its mean.
     - `controls`: what is known besides, `Controls(function, means)`; their coefficients come from a pilot of its own.
 
     **Raises:** `ValueError` or `TypeError` for events of different shape, a proposal seen to miss part of the target
     where f is not 0, and bad budgets, in words. Bad luck (heavy tails, no hits) is a status, not an error.
     """
     key = check_key(key)
+    if isinstance(functional, Histogram):
+        problem = mc_problem.Expectation(functional.of(problem.integrand), problem.target)
+    elif isinstance(functional, TailRisk):
+        run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution)
+        return estimate_tail_risk(key, functional, run)
+    elif functional is not None:
+        raise TypeError(f"estimate: functional must be mc.TailRisk(levels) or mc.Histogram(edges), got {functional!r}.")
     run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution)
     closure = closes_over_trace(run.work)
     if closure or is_traced((run.work, key)):
@@ -161,57 +172,6 @@ def replicate(
         plan = replicates_plan(run.work, run.num_samples, run.floats, execution)
         rows = run_replicates(run.work, keys, run.num_samples, run.floats, plan, execution)
     return finish(rows, jax.tree.map(np.asarray, run.recipe), np, time.perf_counter() - start)
-
-
-@no_type_check  # it checks its arguments in the user's words
-def estimate_from(
-    log_weights: ArrayLike | None,
-    values: Any,
-    *,
-    weighting: Weighting = Raw(),
-) -> Estimate:
-    """The estimate from samples that somebody else drew: logged data, or another program's.
-
-    value = mean(w_i f_i) with w_i = exp(log_weights_i), and the same error bar, diagnostics and status as `estimate`.
-    Samples must be independent. Computed in float64.
-
-    **Arguments:** `log_weights`, shape [n], log p(x_i) - log q(x_i) (see `mcengine.weights.log_ratio`), or None for
-    unweighted samples; `values`, an array of shape [n, ...] or a pytree of such; `weighting` as in `estimate`.
-
-    **Raises:** `ValueError` for empty input, lengths that differ or complex values; `TypeError` for traced arrays.
-    """
-    check_methods("estimate_from", weighting=weighting)
-    if is_traced((log_weights, values)):
-        raise TypeError(
-            "estimate_from: it reduces in float64 on the host and cannot be called inside jit, vmap or grad."
-        )
-    if isinstance(values, list | tuple) and all(np.ndim(value) == 0 for value in values):
-        values = np.asarray(values)  # a list of numbers, not a pytree of scalars
-    if any(np.iscomplexobj(leaf) for leaf in jax.tree.leaves(values)):
-        raise ValueError("estimate_from: values are complex; give their real and imaginary parts.")
-    leaves, treedef = jax.tree.flatten(jax.tree.map(lambda v: np.asarray(v, np.float64), values))
-    lengths = {leaf.shape[0] if leaf.ndim else None for leaf in leaves}
-    log_weights = None if log_weights is None else np.asarray(log_weights, np.float64)
-    if log_weights is not None and log_weights.ndim != 1:
-        raise ValueError(f"estimate_from: log_weights must have one axis, got shape {log_weights.shape}.")
-    known = lengths if log_weights is None else lengths | {log_weights.shape[0]}
-    if len(known) != 1 or None in known:
-        shapes = [leaf.shape for leaf in leaves]
-        weights_shape = None if log_weights is None else log_weights.shape
-        raise ValueError(f"estimate_from: lengths differ: log_weights {weights_shape}, values {shapes}.")
-    if 0 in known:
-        raise ValueError("estimate_from: there are no samples.")
-    columns = np.concatenate([leaf.reshape(leaf.shape[0], -1).T for leaf in leaves])
-    recipe = Recipe(
-        treedef=treedef,
-        shapes=tuple(leaf.shape[1:] for leaf in leaves),
-        self_normalised=weighting.self_normalised,
-        binomial=False,
-        bounded_by_one=False,
-        epsilon=float(np.finfo(np.float64).eps),
-        largest=np.asarray(np.nan),
-    )
-    return finish(row_of_arrays(log_weights, columns, weighting), recipe, np)
 
 
 def _estimate_in_trace(run: Run, key: Array, closure: bool) -> Estimate:

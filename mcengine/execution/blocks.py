@@ -104,31 +104,37 @@ def row_of(work: Work, key: Array, index: Array, extent: Extent, plan: Plan, wit
     return merging.as_one_unit(merging.merge_all(lax.map(chunk, jnp.arange(parts, dtype=index.dtype)), jnp))
 
 
-def _row_of_chunk(
-    work: Work, key: Array, index: Array, num_valid: Array, extent: Extent, size: int, unit_size: int, tail_length: int
-) -> Row:
+def weigh(work: Work, key: Array, index: Array, size: int) -> tuple[Array | None, Any, Any, Array | None]:
+    """Samples of one block: (log_w or None where all are 0, values of f, x, log(alpha_k q_k) where somebody asks)."""
     problem, proposal = work.problem, work.proposal
     source = problem.plain if proposal is None else proposal
-    one, indicator = numerics.runtime_one(key), bool(getattr(problem, "is_indicator", False))
     x, log_q, log_terms = _draw(work, key, index, size, source)
-    if not indicator:
+    if not getattr(problem, "is_indicator", False):
         # Weight and value are both kept, and both read x.
+        one = numerics.runtime_one(key)
         x = jax.tree.map(lambda leaf: numerics.fence(leaf, one) if leaf.dtype == one.dtype else leaf, x)
     log_w = None
     if proposal is not None or problem.plain is not problem.target:
         log_q = jax.vmap(source.log_prob, in_axes=-1)(x) if log_q is None else log_q
         log_w = weights.log_ratio(jax.vmap(problem.target.log_prob, in_axes=-1)(x), log_q)
-    value = jax.vmap(problem.integrand, in_axes=-1, out_axes=-1)(x)
+    return log_w, jax.vmap(problem.integrand, in_axes=-1, out_axes=-1)(x), x, log_terms
+
+
+def _row_of_chunk(
+    work: Work, key: Array, index: Array, num_valid: Array, extent: Extent, size: int, unit_size: int, tail_length: int
+) -> Row:
+    log_w, value, x, log_terms = weigh(work, key, index, size)
     dtype = numerics.float_dtype()
     columns = jnp.concatenate([leaf.astype(dtype).reshape(-1, size) for leaf in jax.tree.leaves(value)])
-    controls = None if work.controls is None else work.controls.columns(x, log_w, log_terms, mixture_of(source))
+    mixture = mixture_of(work.proposal)
+    controls = None if work.controls is None else work.controls.columns(x, log_w, log_terms, mixture)
     weighting = work.weighting
     transform = partial(weighting.transform, num_samples=extent.num_samples) if weighting.changes_weights else None
     return moments.row_of_block(
         log_w, columns, num_valid, transform=transform, with_denominator=weighting.self_normalised,
         controls=controls, coefficients=work.coefficients,
-        indicator=indicator, unit_size=unit_size, tail_length=tail_length,
-        one=one,
+        indicator=bool(getattr(work.problem, "is_indicator", False)), unit_size=unit_size, tail_length=tail_length,
+        one=numerics.runtime_one(key),
     )  # fmt: skip
 
 

@@ -1,0 +1,32 @@
+"""Runs that bring every sample's weight and value back, for functionals that no sum can make."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mcengine.execution.blocks import Plan, Work, weigh
+from mcengine.execution.caching import Static, join, split
+
+
+def collect_samples(work: Work, key: Array, num_samples: int, plan: Plan) -> tuple[np.ndarray | None, np.ndarray]:
+    """(log-weights or None where all are 0, values) of exactly `num_samples` samples in their order, float64 [n]."""
+    dynamic, static = split(work)
+    log_w, values = [], []
+    for index in range(-(-num_samples // plan.chunk_size)):
+        weights, found = _samples(dynamic, key, np.asarray(index, np.int32), static=static, size=plan.chunk_size)
+        log_w.append(None if weights is None else np.asarray(weights, np.float64))
+        values.append(np.asarray(found, np.float64))
+    joined = None if log_w[0] is None else np.concatenate(log_w)[:num_samples]
+    return joined, np.concatenate(values)[:num_samples]
+
+
+@partial(jax.jit, static_argnames=("static", "size"))
+def _samples(dynamic, key: Array, index: Array, *, static: Static, size: int):
+    log_w, value, _, _ = weigh(join(dynamic, static), key, index, size)
+    leaves = jax.tree.leaves(value)
+    if len(leaves) != 1 or leaves[0].ndim != 1:
+        raise ValueError("TailRisk: the integrand must return one number, the loss.")
+    return log_w, jnp.asarray(leaves[0])

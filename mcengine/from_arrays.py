@@ -1,0 +1,65 @@
+"""`estimate_from`: the estimate from samples that somebody else drew."""
+
+from typing import Any, no_type_check
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+from mcengine.execution.blocks import row_of_arrays
+from mcengine.execution.caching import is_traced
+from mcengine.planning import check_methods
+from mcengine.recipe import Recipe
+from mcengine.result import Estimate, finish
+from mcengine.weighting import Raw, Weighting
+
+
+@no_type_check  # it checks its arguments in the user's words
+def estimate_from(
+    log_weights: ArrayLike | None,
+    values: Any,
+    *,
+    weighting: Weighting = Raw(),
+) -> Estimate:
+    """The estimate from samples that somebody else drew: logged data, or another program's.
+
+    value = mean(w_i f_i) with w_i = exp(log_weights_i), and the same error bar, diagnostics and status as `estimate`.
+    Samples must be independent. Computed in float64.
+
+    **Arguments:** `log_weights`, shape [n], log p(x_i) - log q(x_i) (see `mcengine.weights.log_ratio`), or None for
+    unweighted samples; `values`, an array of shape [n, ...] or a pytree of such; `weighting` as in `estimate`.
+
+    **Raises:** `ValueError` for empty input, lengths that differ or complex values; `TypeError` for traced arrays.
+    """
+    check_methods("estimate_from", weighting=weighting)
+    if is_traced((log_weights, values)):
+        raise TypeError(
+            "estimate_from: it reduces in float64 on the host and cannot be called inside jit, vmap or grad."
+        )
+    if isinstance(values, list | tuple) and all(np.ndim(value) == 0 for value in values):
+        values = np.asarray(values)  # a list of numbers, not a pytree of scalars
+    if any(np.iscomplexobj(leaf) for leaf in jax.tree.leaves(values)):
+        raise ValueError("estimate_from: values are complex; give their real and imaginary parts.")
+    leaves, treedef = jax.tree.flatten(jax.tree.map(lambda v: np.asarray(v, np.float64), values))
+    lengths = {leaf.shape[0] if leaf.ndim else None for leaf in leaves}
+    log_weights = None if log_weights is None else np.asarray(log_weights, np.float64)
+    if log_weights is not None and log_weights.ndim != 1:
+        raise ValueError(f"estimate_from: log_weights must have one axis, got shape {log_weights.shape}.")
+    known = lengths if log_weights is None else lengths | {log_weights.shape[0]}
+    if len(known) != 1 or None in known:
+        shapes = [leaf.shape for leaf in leaves]
+        weights_shape = None if log_weights is None else log_weights.shape
+        raise ValueError(f"estimate_from: lengths differ: log_weights {weights_shape}, values {shapes}.")
+    if 0 in known:
+        raise ValueError("estimate_from: there are no samples.")
+    columns = np.concatenate([leaf.reshape(leaf.shape[0], -1).T for leaf in leaves])
+    recipe = Recipe(
+        treedef=treedef,
+        shapes=tuple(leaf.shape[1:] for leaf in leaves),
+        self_normalised=weighting.self_normalised,
+        binomial=False,
+        bounded_by_one=False,
+        epsilon=float(np.finfo(np.float64).eps),
+        largest=np.asarray(np.nan),
+    )
+    return finish(row_of_arrays(log_weights, columns, weighting), recipe, np)

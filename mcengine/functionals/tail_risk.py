@@ -1,0 +1,152 @@
+"""Quantiles (value at risk) and expected shortfall from weighted losses.
+
+With P(L > t) estimated by mean(w 1{L > t}):
+
+- quantile at level a: v = inf {t : P(L > t) <= 1 - a}, right for ties and discrete losses;
+- expected shortfall: v + E[(L - v)+] / (1 - a), the mean beyond v with an atom at v split as it must be.
+
+Intervals: Woodruff's for the quantile, which turns the interval of P(L > v) round; Student-t over units for the
+shortfall, whose derivative along v is 0. Sources: Woodruff (1952); Rockafellar and Uryasev (2002); Glynn (1996).
+"""
+
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from mcengine.diagnostics import Status, student_interval
+
+
+class TailRisk(eqx.Module):
+    """Quantile and expected shortfall of the integrand's value, a loss, at each level.
+
+    The samples' losses and weights are kept (16 bytes each), so the sample count is limited by memory.
+
+    **Arguments:** `levels`, each strictly between 0 and 1, as in `[0.99, 0.999]`.
+    """
+
+    levels: tuple[float, ...] = eqx.field(
+        static=True, converter=lambda levels: tuple(float(a) for a in np.ravel(levels))
+    )
+
+    def __check_init__(self):
+        if not self.levels or not all(0 < a < 1 for a in self.levels):
+            raise ValueError(f"TailRisk: levels must lie strictly between 0 and 1, got {self.levels}.")
+
+
+class RiskEstimate(eqx.Module):
+    """Quantiles and expected shortfalls, with error bars and how far to trust them.
+
+    - `value` and `std_error`: dicts with `quantile` and `shortfall`, [levels];
+    - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of the losses beyond each quantile, the worse of both figures;
+    - `status_codes`, `status`, `ok`, `num_samples`, `num_units`, `seconds` as in `mc.Estimate`.
+    """
+
+    levels: tuple[float, ...] = eqx.field(static=True)
+    value: dict[str, np.ndarray]
+    std_error: dict[str, np.ndarray]
+    ess: np.ndarray
+    pareto_k: np.ndarray
+    max_weight_share: np.ndarray
+    num_hits: np.ndarray
+    num_samples: int
+    num_units: int
+    num_nonfinite: int
+    status_codes: np.ndarray
+    seconds: float | None
+    losses: np.ndarray
+    exceedance: np.ndarray
+
+    @property
+    def status(self) -> Status:
+        """The gravest status over all levels."""
+        return Status(int(np.max(self.status_codes)))
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks against the intervals."""
+        return self.status == Status.OK
+
+    def interval(self, level: float = 0.95) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """(low, high), dicts like `value`. A quantile's side is infinite where the samples do not reach it."""
+        if not 0.0 < level < 1.0:
+            raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
+        low, high = student_interval(self.value["shortfall"], self.std_error["shortfall"], self.num_units, level)
+        beyond = 1.0 - np.asarray(self.levels)
+        p_low, p_high = student_interval(beyond, self.std_error["exceedance"], self.num_units, level)
+        quantiles = [np.asarray([self._quantile(p) for p in side]) for side in (p_high, p_low)]
+        return {"quantile": quantiles[0], "shortfall": low}, {"quantile": quantiles[1], "shortfall": high}
+
+    def _quantile(self, beyond: float) -> float:
+        return np.inf if beyond <= 0 else quantile(self.losses, self.exceedance, beyond)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python numbers and lists, ready for JSON (non-finite ones become None)."""
+        low, high = self.interval()
+        columns = {f"{name}_{what}": tree[name] for what, tree in (("low", low), ("high", high)) for name in low}
+        columns |= {**self.value, **{f"{name}_std_error": error for name, error in self.std_error.items()}}
+        columns |= {name: getattr(self, name) for name in ("ess", "pareto_k", "max_weight_share", "num_hits")}
+        plain = {name: [float(x) if np.isfinite(x) else None for x in column] for name, column in columns.items()}
+        counts = {name: int(getattr(self, name)) for name in ("num_samples", "num_units", "num_nonfinite")}
+        return {"levels": list(self.levels), **plain, **counts, "status": str(self.status),
+                "sentence": self.status.sentence, "seconds": self.seconds}  # fmt: skip
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        low, high = self.interval()
+        lines = [
+            f"{a:.6g}: " + "   ".join(
+                f"{name} {self.value[name][i]:.6g} [{low[name][i]:.6g}, {high[name][i]:.6g}]" for name in low
+            ) + f"   hits {self.num_hits[i]:,.0f}   ESS {self.ess[i]:,.0f}"
+            for i, a in enumerate(self.levels)
+        ]  # fmt: skip
+        return "\n".join([*lines, f"{self.num_samples:,} samples   status: {self.status.sentence}"])
+
+
+def quantile(losses: np.ndarray, exceedance: np.ndarray, beyond: float) -> float:
+    """inf {t : P(L > t) <= beyond} from losses in descending order and P(L >= losses_i); -inf where all are rarer."""
+    # 1 - 0.9 is a little less than a tenth.
+    i = np.searchsorted(exceedance, beyond * (1.0 + 1e-9), side="right")
+    return float(losses[i]) if i < len(losses) else -np.inf
+
+
+def tail_risk(
+    log_w: np.ndarray | None, losses: np.ndarray, levels: tuple[float, ...], unit_size: int, self_normalised: bool
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """(values, standard errors, losses in descending order, P(L >= losses_i)) of finite weighted losses, all [n]."""
+    n = len(losses)
+    w = np.ones(n) if log_w is None else np.exp(log_w)
+    w = w / w.mean() if self_normalised else w
+    order = np.argsort(-losses, kind="stable")
+    ordered, exceedance = losses[order], np.cumsum(w[order]) / n
+    # Ties count together: P(L >= t) is that of the last of them.
+    last = np.searchsorted(-ordered, -ordered, side="right") - 1
+    exceedance = exceedance[last]
+    values, errors = {"quantile": [], "shortfall": []}, {"quantile": [], "shortfall": [], "exceedance": []}
+    for level in levels:
+        beyond = 1.0 - level
+        v = quantile(ordered, exceedance, beyond)
+        excess = w * np.maximum(losses - v, 0.0) / beyond if np.isfinite(v) else np.full(n, np.nan)
+        # Of what lies beyond v, or from v on where v is the largest loss seen.
+        tails = [w * (losses > v), w * (losses >= v)]
+        values["quantile"].append(v)
+        values["shortfall"].append(v + excess.mean())
+        if self_normalised:
+            # The residuals of a ratio: what is left once the mean weight is known to be 1.
+            excess = excess - (w - 1.0) * excess.mean()
+            tails = [tail - (w - 1.0) * tail.mean() for tail in tails]
+        errors["exceedance"].append(max(_unit_error(tail, unit_size) for tail in tails))
+        errors["shortfall"].append(_unit_error(excess, unit_size))
+        # A unit of the error in P(L > v) moves the quantile by this much.
+        step = errors["exceedance"][-1] or 1.0 / n
+        sides = [quantile(ordered, exceedance, max(beyond + sign * step, 0.0)) for sign in (1, -1)]
+        errors["quantile"].append(0.5 * (sides[1] - sides[0]))
+    as_arrays = [{name: np.asarray(column) for name, column in tree.items()} for tree in (values, errors)]
+    return as_arrays[0], as_arrays[1], ordered, exceedance
+
+
+def _unit_error(y: np.ndarray, unit_size: int) -> float:
+    units = y[: len(y) - len(y) % unit_size].reshape(-1, unit_size).mean(axis=1)
+    return float(units.std(ddof=1) / np.sqrt(len(units))) if len(units) > 1 else np.nan

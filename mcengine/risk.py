@@ -1,0 +1,60 @@
+"""A run for `TailRisk`: samples collected, quantiles and shortfalls made of them, and how far to trust these."""
+
+import time
+
+import numpy as np
+from jaxtyping import Array
+
+from mcengine.checks import check_support
+from mcengine.diagnostics import Status
+from mcengine.execution.caching import is_traced
+from mcengine.execution.collecting import collect_samples
+from mcengine.from_arrays import estimate_from
+from mcengine.functionals import RiskEstimate, TailRisk, tail_risk
+from mcengine.planning import Run
+
+
+def estimate_tail_risk(key: Array, functional: TailRisk, run: Run) -> RiskEstimate:
+    """The `RiskEstimate` of a planned run."""
+    work = run.work
+    if run.num_samples is None or run.pilot is not None or work.weighting.changes_weights or is_traced((work, key)):
+        raise ValueError(
+            "TailRisk: it needs a budget of mc.Samples(n), raw or self-normalised weights and no controls, outside jit."
+        )
+    check_support(work.problem, work.proposal, run.recipe.self_normalised)
+    start = time.perf_counter()
+    log_w, losses = collect_samples(work, key, run.num_samples, run.plan)
+    usable = np.isfinite(losses) if log_w is None else np.isfinite(losses) & ~np.isnan(log_w) & (log_w < np.inf)
+    if not usable.all():  # left out, and said so by the status
+        log_w = np.where(usable, 0.0 if log_w is None else log_w, -np.inf)
+        losses = np.where(usable, losses, np.min(losses[usable], initial=0.0))
+    unit_size = work.points.unit_size
+    values, errors, ordered, exceedance = tail_risk(
+        log_w, losses, functional.levels, unit_size, work.weighting.self_normalised
+    )
+    found = np.isfinite(values["quantile"])
+    v = np.where(found, values["quantile"], np.inf)
+    excess = np.where(found, np.maximum(losses[:, None] - np.where(found, v, 0.0), 0.0), 0.0)
+    tail = estimate_from(log_w, (losses[:, None] >= v) * 1.0, weighting=work.weighting)
+    beyond = estimate_from(log_w, excess, weighting=work.weighting)
+    # An atom at the quantile may leave nothing beyond it.
+    both = np.asarray(beyond.num_hits) > 0
+    # Of an indicator that is 1 throughout, as below an atom, nothing is lost by rounding.
+    codes = np.where(tail.status_codes == Status.ROUNDING, Status.OK, tail.status_codes)
+    codes = np.where(both, np.maximum(codes, beyond.status_codes), codes)
+    return RiskEstimate(
+        levels=functional.levels,
+        value=values,
+        std_error=errors,
+        ess=np.where(both, np.minimum(tail.ess, beyond.ess), tail.ess),
+        pareto_k=np.fmax(tail.pareto_k, beyond.pareto_k),
+        max_weight_share=np.maximum(tail.max_weight_share, beyond.max_weight_share),
+        num_hits=np.asarray(tail.num_hits),
+        num_samples=len(losses),
+        num_units=len(losses) // unit_size,
+        num_nonfinite=int(np.sum(~usable)),
+        status_codes=codes if usable.all() else np.full(len(codes), Status.NON_FINITE),
+        seconds=time.perf_counter() - start,
+        losses=ordered,
+        exceedance=exceedance,
+    )
