@@ -22,6 +22,8 @@ from experiments import config, records
 
 # What a job is called and where it lies, not what it measures.
 NOT_IDENTITY = {"hydra", "name", "folder"}
+# What a method is not called by.
+USUAL = {"points": "iid", "mis": "balance", "weighting": "raw"}
 STATES = ("measured", "skipped", "failed")
 # Jobs that a summary names for each reason to fail.
 MAX_NAMED = 10
@@ -121,14 +123,15 @@ def _file_name(value: str) -> str:
 
 def _method(by_key: dict[str, str], choices: dict[str, str]) -> str:
     # The proposal's own name without its problem's folder, then whatever else is not the default.
-    parts = [_words(choices["proposal"])]
+    parts = [] if choices["proposal"] == "plain" else [_words(choices["proposal"])]
     parts.extend(_words(value) for key, value in by_key.items() if key.startswith("proposal@"))
     parts.append(_numbers(by_key, "proposal."))
-    for group, default in (("weighting", "raw"), ("points", "iid")):
+    for group, default in USUAL.items():
         if choices[group] != default:
             parts.append(_words(choices[group]))
         parts.append(_numbers(by_key, f"{group}."))
-    return ", ".join(part for part in parts if part)
+    # Plain sampling by other points or weights is called by those alone.
+    return ", ".join(part for part in parts if part) or _words(choices["proposal"])
 
 
 def _words(name: str) -> str:
@@ -160,11 +163,9 @@ def _measure(cfg: DictConfig, kept: dict[str, Any], on_step: Callable[[str], Non
 
     problem, proposal = config.build_problem(cfg)
     key = jax.random.fold_in(jax.random.key(cfg.seed), records.key_number(kept))
-    points, weighting, ladder = (config.build(cfg[group]) for group in ("points", "weighting", "budget"))
-    return {
-        "kind": type(problem).__name__,
-        "rows": measure(key, problem, proposal, points, weighting, ladder, lambda *step: on_step(_step(*step))),
-    }
+    ladder, methods = config.build(cfg.budget), {group: config.build(cfg[group]) for group in USUAL}
+    rows = measure(key, problem, proposal, ladder, lambda *step: on_step(_step(*step)), **methods)
+    return {"kind": type(problem).__name__, "rows": rows}
 
 
 def _step(num_samples: int, number: int, of: int) -> str:

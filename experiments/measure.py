@@ -1,6 +1,6 @@
 """Measures an estimator as an estimator: many independent replicates at a ladder of sample counts.
 
-Pure: (problem, proposal, points, weighting, key, ladder) in, plain numbers out.
+Pure: (key, problem, proposal, ladder, points, ...) in, plain numbers out.
 """
 
 from collections import Counter
@@ -58,27 +58,39 @@ def measure(
     key,
     problem: Any,
     proposal: Any,
-    points: Any,
-    weighting: Any,
     ladder: Ladder,
     on_step: Callable[[int, int, int], None] = lambda num_samples, number, of: None,
+    **methods: Any,
 ) -> list[dict[str, Any]]:
-    """One row per sample count and output: see `summarise`. `on_step(N, number, of)` is told of each count, number
-    1, 2, ... of so many, when it begins.
+    """One row per sample count and output: see `summarise`.
 
     Replicate r of count N uses `fold_in(fold_in(key, N), r)`, however many there are. `seconds` is what one estimate
     costs: N samples at the pace of the ladder's largest count, where nothing is spent on half-filled blocks.
+
+    **Arguments:** `methods`, what `mc.replicate` is told besides: points, mis, weighting; `on_step(N, number, of)` is
+    told of each count, number 1, 2, ... of so many, when it begins.
     """
-    replicate = partial(mc.replicate, problem=problem, proposal=proposal, points=points, weighting=weighting)
+    replicate = partial(mc.replicate, problem=problem, proposal=proposal, **methods)
     compile_seconds = replicate(_keys(key, 1), budget=mc.Samples(ladder.min_samples)).seconds
     rows, pace = [], float("nan")
     steps = ladder.steps()
     for number, (num_samples, replicates) in enumerate(steps, start=1):
         on_step(num_samples, number, len(steps))
-        estimates = replicate(_keys(jax.random.fold_in(key, num_samples), replicates), budget=mc.Samples(num_samples))
+        keys, budget = _keys(jax.random.fold_in(key, num_samples), replicates), mc.Samples(num_samples)
+        if number == len(steps):
+            _warm_up(replicate, keys, budget, **methods)
+        estimates = replicate(keys, budget=budget)
         pace = (estimates.seconds or 0.0) / (replicates * num_samples)
         rows.extend(summarise(estimates, getattr(problem, "exact", None)))
     return [row | {"seconds": pace * row["num_samples"], "compile_seconds": compile_seconds} for row in rows]
+
+
+def _warm_up(replicate: Callable[..., Any], keys: Any, budget: mc.Samples, points: Any = None, mis: Any = None, **_):
+    """Compile what the budget needs where every count has a kernel of its own, so that its seconds are its own."""
+    if isinstance(mis, mc.mis.Optimal):
+        replicate(keys, budget=budget)  # a pilot's kernel is made for so many keys
+    elif points is not None and points.unit_size != points.for_budget(budget.count).unit_size:
+        replicate(keys[:1], budget=budget)
 
 
 def _keys(key, number: int):

@@ -15,6 +15,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED_BY = ["problem", "proposal", "points", "weighting", "seed"]
+# Choices that came later: a job that makes none of them repeats the replicates it had before.
+MEASURED_BY_IF_SET = ["mis"]
 # A file name may have 255 characters: three labels, the identity and what separates them.
 MAX_LABEL = 60
 NEEDS = {
@@ -57,8 +59,9 @@ def key_number(config: dict[str, Any]) -> int:
     Neither budget nor versions enter, nor where a data file lies: a longer ladder, a newer JAX or another folder
     repeats the same replicates.
     """
-    kept = _with_file_contents({name: config[name] for name in MEASURED_BY if name in config})
-    return int(_digest(kept)[:8], 16) >> 1
+    kept = {name: config[name] for name in MEASURED_BY if name in config}
+    kept |= {name: config[name] for name in MEASURED_BY_IF_SET if config.get(name) is not None}
+    return int(_digest(_with_file_contents(kept))[:8], 16) >> 1
 
 
 def _digest(value: Any) -> str:

@@ -37,7 +37,7 @@ def case_key(record: Record) -> str:
 
 
 def is_plain(record: Record) -> bool:
-    """Whether the record is of plain Monte Carlo: no proposal, raw weights, independent points."""
+    """Whether the record is of plain Monte Carlo: no proposal, independent points, raw weights."""
     return record["method"] == "plain"
 
 

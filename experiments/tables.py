@@ -33,8 +33,8 @@ VERSIONS = ("code", "jax", "jaxlib", "numpy", "mcengine", "python")
 def table(records: list[dict[str, Any]], long_runs: Sequence[dict[str, Any]] = ()) -> pd.DataFrame:
     """One row per job, sample count and output of the integrand; a column for every override besides `COLUMNS`.
 
-    - `case`: the problem's numbers that were overridden; `method`: the proposal and all that is not the default, with
-      the seed, budget or other overrides in which records would otherwise look alike;
+    - `case`: the problem's numbers that were overridden; `method`: the proposal, unless plain, and all that is not the
+      default, with the seed, budget or other overrides in which records would otherwise look alike;
     - `estimate`, the mean over `replicates` R independent estimates from `num_samples` N samples each;
       `standard_error`, the error of that mean; `variance`, that of a single estimate, with its own error
       `variance_se`; `reported_std_error`, what the estimates said of themselves, on average;

@@ -25,6 +25,7 @@ from mcengine.distributions.protocol import Distribution as Distribution
 from mcengine.distributions.protocol import Transport as Transport
 from mcengine.distributions.protocol import event_struct as event_struct
 from mcengine.distributions.protocol import is_transport as is_transport
+from mcengine.distributions.protocol import prefers_sample_many as prefers_sample_many
 from mcengine.distributions.protocol import sample_many as sample_many
 from mcengine.distributions.pushforward import Pushforward as Pushforward
 from mcengine.distributions.student_t import StudentT as StudentT
@@ -61,6 +62,7 @@ __all__ = [  # so that `import *` takes no submodule along
     "event_struct",
     "is_transport",
     "kl_divergence",
+    "prefers_sample_many",
     "sample_many",
     "self_information",
 ]

@@ -15,10 +15,10 @@ def refusing_pathwise(choose: Callable[..., Int[Array, "..."]]) -> Callable[...,
     def rule(primals, tangents):
         if not all(isinstance(t, SymbolicZero) for t in tangents):
             raise ValueError(
-                "The derivative of a discrete choice along its probabilities (of a Categorical, a Bernoulli, the "
-                "weights of a Mixture, a policy, a transition or a start table) is 0 almost everywhere, so a pathwise "
-                "gradient would silently miss it. Use the score form: differentiate the target's parameters with "
-                "proposal=jax.lax.stop_gradient(target)."
+                "The derivative of a discrete choice along its probabilities (of a Categorical, a Bernoulli, a "
+                "Poisson, the weights of a Mixture, a policy, a transition or a start table) is 0 almost everywhere, "
+                "so a pathwise gradient would silently miss it. Use the score form: differentiate the target's "
+                "parameters with proposal=jax.lax.stop_gradient(target)."
             )
         chosen = guarded(*primals)
         return chosen, SymbolicZero.from_primal_value(chosen)

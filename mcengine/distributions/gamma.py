@@ -1,16 +1,21 @@
 """Independent gamma coordinates, and the sampler that beta is built on."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
+from mcengine.distributions import gamma_tails, log_concave
 from mcengine.distributions.special import LOG_SQRT_2PI, deviance, stirling_error
 from mcengine.distributions.univariate import (
     as_event,
     as_parameter,
     broadcast_parameters,
+    draw_by_quantile,
     event_shape,
     keep_positive,
     positive_part,
@@ -80,13 +85,16 @@ class Gamma(eqx.Module):
 
     log_prob(x) = sum_i shape_i log(rate_i x_i) - rate_i x_i - log Gamma(shape_i) - log x_i for x > 0, else -inf.
 
-    Not a transport: drawn by rejection. Draws that would round to 0 (tiny shapes) are the smallest normal float.
+    A transport, by the inverse distribution function: one uniform per coordinate, increasing in it, right to 1e-5 in
+    float32 and to 1e-10 in float64. Independent samples are drawn by rejection, which is cheaper. Draws that would
+    round to 0 (tiny shapes) are the smallest normal float.
 
     **Arguments:** `shape` (also called concentration) > 0; `rate` = 1 / scale > 0.
     """
 
     shape: Float[Array, "..."] = eqx.field(converter=as_parameter)
     rate: Float[Array, "..."] = eqx.field(converter=as_parameter, default=1.0)
+    prefers_sample_many: ClassVar[bool] = True
 
     def __check_init__(self):
         event_shape(self.shape, self.rate)
@@ -94,9 +102,16 @@ class Gamma(eqx.Module):
         require_positive("Gamma", "rate", self.rate)
 
     @property
+    def num_uniforms(self) -> int:
+        return int(np.prod(event_shape(self.shape, self.rate)))
+
+    @property
     def support(self):
         rate = broadcast_parameters(self.shape, self.rate)[1]
         return jnp.zeros_like(rate), jnp.full_like(rate, jnp.inf)
+
+    def forward(self, v: Float[Array, " num_uniforms"]):
+        return draw_by_quantile(self, v, event_shape(self.shape, self.rate))
 
     def sample(self, key: PRNGKeyArray):
         return self._draw(key, ())
@@ -116,6 +131,26 @@ class Gamma(eqx.Module):
         # a log y - y - log Gamma(a) = -D(a, y) + log(a)/2 - log sqrt(2 pi) - stirling_error(a)
         constant = 0.5 * jnp.log(shape) - LOG_SQRT_2PI - stirling_error(shape)
         return jnp.where(positive, constant - deviance(shape, y) - jnp.log(safe), -jnp.inf)
+
+    def log_cdf(self, x) -> Float[Array, "*event"]:
+        """log P(X_i <= x_i) for each coordinate."""
+        positive, (log_below, _) = self._log_tails(x)
+        return jnp.where(positive, log_below, -jnp.inf)
+
+    def log_sf(self, x) -> Float[Array, "*event"]:
+        """log P(X_i > x_i) for each coordinate."""
+        positive, (_, log_above) = self._log_tails(x)
+        return jnp.where(positive, log_above, 0.0)
+
+    def quantile(self, log_lower, log_upper) -> Float[Array, "*event"]:
+        """The point with log P(X_i <= x_i) = log_lower and log P(X_i > x_i) = log_upper; the smaller one decides."""
+        shape, rate = broadcast_parameters(self.shape, self.rate)
+        return keep_positive(shape / rate * jnp.exp(gamma_tails.quantile(shape, log_lower, log_upper)))
+
+    def _log_tails(self, x):
+        shape, rate = broadcast_parameters(self.shape, self.rate)
+        positive, safe = positive_part(as_event("Gamma", x, rate))
+        return positive, gamma_tails.log_tails(shape, log_concave.log_ratio(safe, shape / rate))
 
     def _draw(self, key, batch):
         shape, rate = broadcast_parameters(self.shape, self.rate)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from mcengine import numerics
 from mcengine.distributions import choice
 from mcengine.distributions.product import as_distributions, require_transports
-from mcengine.distributions.protocol import Distribution, event_struct, is_transport, sample_many
+from mcengine.distributions.protocol import Distribution, event_struct, is_transport, prefers_sample_many, sample_many
 from mcengine.distributions.univariate import as_parameter, concrete
 
 _TOLERANCE = 1e-5
@@ -69,7 +69,7 @@ class Mixture(eqx.Module):
         return jax.tree.map(lambda leaf: leaf[0], self.sample_many(key, 1))
 
     def sample_many(self, key: PRNGKeyArray, num: int):
-        if is_transport(self):
+        if is_transport(self) and not prefers_sample_many(self):
             return sample_many(self, key, num)
         return self.sample_many_labelled(key, num)[0]
 

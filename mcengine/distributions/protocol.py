@@ -19,7 +19,8 @@ class Distribution(Protocol):
     sampling ask it about points that it did not draw. Optional besides:
 
     - ``support``: a pair (lower, upper) that broadcasts to the event, the smallest box known to hold the law;
-    - ``sample_many(key, num)``: `num` samples at once along the first axis, where that is cheaper than `vmap(sample)`.
+    - ``sample_many(key, num)``: `num` samples at once along the first axis, where that is cheaper than `vmap(sample)`;
+    - ``prefers_sample_many = True``: independent samples are cheaper by `sample_many` than through `forward`.
     """
 
     def sample(self, key: PRNGKeyArray) -> Any: ...
@@ -45,6 +46,21 @@ def is_transport(distribution: Any) -> bool:
     return hasattr(distribution, "forward") and hasattr(distribution, "num_uniforms")
 
 
+def prefers_sample_many(distribution: Any) -> bool:
+    """Whether independent samples are drawn by `sample_many` although there is a `forward`.
+
+    So say some families of themselves, and whatever holds one of them (a mixture, a product) follows.
+    """
+    if not hasattr(distribution, "sample_many"):
+        return False
+    parts = jax.tree.leaves(distribution, is_leaf=_says_so)
+    return any(_says_so(part) for part in parts)
+
+
+def _says_so(part):
+    return getattr(part, "prefers_sample_many", False) is True
+
+
 def sample_by_transport(transport: Transport, key: PRNGKeyArray) -> Any:
     """One sample of a transport: the image of fresh uniforms."""
     v = numerics.centred_uniform(numerics.uniform_bits(key, 1, (transport.num_uniforms,)))
@@ -53,7 +69,7 @@ def sample_by_transport(transport: Transport, key: PRNGKeyArray) -> Any:
 
 def sample_many(distribution: Distribution, key: PRNGKeyArray, num: int) -> Any:
     """`num` independent samples along the first axis of every leaf, by the cheapest way on offer."""
-    if is_transport(distribution):
+    if is_transport(distribution) and not prefers_sample_many(distribution):
         # Dimension first: each coordinate is one contiguous array, which is what vector units like.
         v = numerics.centred_uniform(numerics.uniform_bits(key, 1, (distribution.num_uniforms, num)))
         return jax.vmap(lambda column: distribution.forward(column)[0], in_axes=-1)(v)

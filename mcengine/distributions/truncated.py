@@ -14,7 +14,7 @@ from mcengine.distributions.protocol import event_struct, sample_by_transport
 from mcengine.distributions.univariate import as_event, as_parameter, concrete, uniforms_of_event
 
 _NEEDED = ("log_density", "log_cdf", "log_sf", "quantile")
-_KNOWN = "Normal, LogNormal, Uniform, Exponential, Gumbel, Weibull, GeneralisedPareto, Box"
+_KNOWN = "Normal, LogNormal, StudentT, Uniform, Exponential, Gamma, Beta, Gumbel, Weibull, GeneralisedPareto, Box"
 _NODES, _NODE_WEIGHTS = (tuple(a.tolist()) for a in np.polynomial.legendre.leggauss(8))
 
 
@@ -27,9 +27,8 @@ class Truncated(eqx.Module):
     `Truncated(Normal(), 0.0, 1.0)`.
 
     **Arguments:** `distribution`, a family that offers `log_density`, `log_cdf`, `log_sf` and `quantile` (Normal,
-    LogNormal, Uniform, Exponential, Gumbel, Weibull, GeneralisedPareto, Box), or another library's object of such a
-    family; `lower` < `upper`, scalars or of the
-    event's shape, infinite for no limit.
+    LogNormal, StudentT, Uniform, Exponential, Gamma, Beta, Gumbel, Weibull, GeneralisedPareto, Box), or another
+    library's object of such a family; `lower` < `upper`, scalars or of the event's shape, infinite for no limit.
 
     **Raises:** `TypeError` for another family; `ValueError` for limits upside down or with no probability between.
     """

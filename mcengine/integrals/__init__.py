@@ -1,7 +1,25 @@
 """Areas and volumes with exact values, a file for each curve or family, and the proposals that suit them."""
 
-from mcengine.integrals.genz import genz_gaussian
+from mcengine.integrals.genz import (
+    genz_continuous,
+    genz_corner_peak,
+    genz_discontinuous,
+    genz_gaussian,
+    genz_oscillatory,
+    genz_product_peak,
+)
+from mcengine.integrals.keister import keister
 from mcengine.integrals.peak_proposal import peak_proposal
 from mcengine.integrals.peaked_curve import peaked_curve
 
-__all__ = ["genz_gaussian", "peak_proposal", "peaked_curve"]
+__all__ = [
+    "genz_continuous",
+    "genz_corner_peak",
+    "genz_discontinuous",
+    "genz_gaussian",
+    "genz_oscillatory",
+    "genz_product_peak",
+    "keister",
+    "peak_proposal",
+    "peaked_curve",
+]

@@ -5,13 +5,15 @@ import jax
 from jaxtyping import Array, PRNGKeyArray
 
 from mcengine import numerics
+from mcengine.distributions.protocol import prefers_sample_many
 
 
 class IID(eqx.Module):
     """Independent samples, drawn from block keys `fold_in(key, index)`.
 
     **Arguments:** `words`, the 32-bit words per uniform. One resolves tails to 2^-33 (6.3 standard deviations of a
-    normal), two to 2^-65 (9.1) at twice the generator's cost.
+    normal), two to 2^-65 (9.1) at twice the generator's cost. Two are also what draws families through their inverse
+    distribution function (Gamma, Beta) that one word leaves to their cheaper samplers.
     """
 
     words: int = eqx.field(static=True, default=1)
@@ -33,7 +35,8 @@ class IID(eqx.Module):
 
     def draw(self, key: PRNGKeyArray, index: Array, size: int, distribution):
         block_key = jax.random.fold_in(key, index)
-        if hasattr(distribution, "forward"):
+        cheaper = self.words == 1 and prefers_sample_many(distribution)
+        if hasattr(distribution, "forward") and not cheaper:
             # Dimension first: each coordinate is one contiguous array, which is what vector units like.
             bits = numerics.uniform_bits(block_key, self.words, (distribution.num_uniforms, size))
             v = numerics.centred_uniform(bits)

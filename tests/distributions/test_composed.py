@@ -59,10 +59,42 @@ def test_mixtures_that_are_refused(components, weights, message):
 
 def test_a_mixture_is_a_transport_only_if_all_its_components_are():
     assert md.is_transport(md.Mixture([md.Normal(), md.StudentT(3.0)], [0.5, 0.5]))
-    law = md.Mixture([md.Exponential(), md.Gamma(3.0)], [0.5, 0.5])
+
+    class Sampled(eqx.Module):
+        def sample(self, key):
+            return jax.random.exponential(key)
+
+        def log_prob(self, x):
+            return -x
+
+    law = md.Mixture([md.Exponential(), Sampled()], [0.5, 0.5])
     assert not md.is_transport(law)
-    with pytest.raises(AttributeError, match="Mixture has no forward: Gamma cannot be drawn through uniforms"):
+    with pytest.raises(AttributeError, match="Mixture has no forward: Sampled cannot be drawn through uniforms"):
         law.forward(jnp.zeros(2))
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda law: law,
+        lambda law: md.Product([md.Normal(), law]),
+        lambda law: md.Mixture([md.Exponential(), law], [0.5, 0.5]),
+        lambda law: md.Mixture([md.Affine(md.Mixture([law], [1.0]), 1.0), law], [0.5, 0.5]),
+        lambda law: md.Affine(law, 1.0, -2.0),
+    ],
+)
+def test_what_holds_a_gamma_is_drawn_by_rejection_and_by_uniforms_alike(hold, key):
+    law = hold(md.Gamma(2.5))
+    assert md.prefers_sample_many(law)
+    assert md.is_transport(law)
+    assert not md.prefers_sample_many(hold(md.Normal()))
+    program = jax.make_jaxpr(lambda law, key: md.sample_many(law, key, 4))(law, key)
+    assert "while" in str(program)
+    assert jax.eval_shape(law.forward, jnp.zeros(law.num_uniforms))[0] == md.event_struct(law)
+
+
+def test_a_truncated_gamma_has_no_other_way_than_uniforms():
+    assert not md.prefers_sample_many(md.Truncated(md.Gamma(2.0), 1.0, 3.0))
 
 
 def test_the_pathwise_derivative_of_a_choice_is_refused_and_the_score_form_is_not(key):

@@ -41,8 +41,18 @@ for name in ("t", "genpareto", "tail"):
     x, log_q = jax.jit(lambda law, v: jax.vmap(law.forward)(v))(law, v)
     assert x.dtype == log_q.dtype == jnp.float64
     np.testing.assert_allclose(log_q, log_probs(law, x), rtol=1e-10, atol=1e-10)
+v = numerics.centred_uniform(jnp.asarray(WORDS, jnp.uint32)[:, :, None])
+for name in ("gamma", "gamma-large", "beta", "poisson"):
+    law = laws[name]
+    x = jax.jit(lambda law, v: jax.vmap(lambda one: law.forward(one)[0])(v))(law, v)
+    out[name + "-forward"] = [np.asarray(v)[:, 0].tolist(), np.asarray(x).tolist()]
+for x in (-40.0, -2.0, 1.5, 300.0):
+    student = laws["t"]
+    out[f"t-tails {x}"] = [float(student.log_cdf(jnp.asarray(x))), float(student.log_sf(jnp.asarray(x)))]
 print(json.dumps(out))
 """
+WORDS = [[0, 5, 2**12, 2**25, 3 * 2**29, 2**31 - 1, 2**31 + 7, 2**32 - 2**20, 2**32 - 2, 2**32 - 1], [7, 2**30] * 5]
+CODE = f"WORDS = {WORDS}" + CODE
 LAWS = {
     "normal": stats.norm(1.0, 2.0),
     "t": stats.t(3.5, 1.0, 2.0),
@@ -85,3 +95,24 @@ def test_log_prob_to_eleven_digits(name, values):
 def test_a_truncated_tail_to_eleven_digits(values):
     x, ours = (np.asarray(v) for v in values["tail"])
     np.testing.assert_allclose(ours, stats.norm.logpdf(x) - stats.norm.logsf(8.0), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["gamma", "gamma-large", "beta", "poisson"])
+def test_the_inverse_to_ten_digits_with_two_words(name, values):
+    v, x = (np.asarray(one) for one in values[f"{name}-forward"])
+    law = LAWS[name]
+    assert np.abs(v).min() < 2.0**-60
+    smaller = np.where(v > 0, law.cdf(x), law.sf(x - (name == "poisson")))
+    if name == "poisson":  # the first count at which the lower tail reaches u, or the upper one falls to 1 - u
+        assert np.all(np.where(v > 0, smaller >= v, (smaller > -v) & (law.sf(x) <= -v)))
+        assert np.all(np.where(v > 0, law.cdf(x - 1) < v, True))
+    else:
+        tail = np.abs(v)
+        # d log x = d log p (p / x f): the quantile is wrong by that much where the tail is wrong by 1e-10.
+        assert np.all(np.abs(smaller / tail - 1) * tail / (x * law.pdf(x)) < 1e-10)
+
+
+@pytest.mark.parametrize("x", [-40.0, -2.0, 1.5, 300.0])
+def test_tails_of_student_t_to_eleven_digits(x, values):
+    law = LAWS["t"]
+    np.testing.assert_allclose(values[f"t-tails {x}"], [law.logcdf(x), law.logsf(x)], rtol=1e-11)

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from mcengine import numerics
-from mcengine.distributions import event_struct, is_transport, sample_many
+from mcengine.distributions import event_struct, prefers_sample_many, sample_many
 from tests.distributions.cases import CASES
 
 NUM = 100_000
@@ -107,9 +107,7 @@ def _p_value(observed, expected):
 
 
 def _many(distribution, key):
-    """NUM samples. Transports are fed from one generator outside, which saves compiling it for each of them."""
-    if not is_transport(distribution):
-        return np.asarray(_at_once(distribution, key, NUM))
+    """NUM samples through `forward`, fed from one generator outside, which saves compiling it for each of them."""
     words = np.random.Generator(np.random.Philox(key=np.asarray(jax.random.key_data(key)).astype(np.uint64)))
     bits = words.integers(0, 2**32, (1, distribution.num_uniforms, NUM), dtype=np.uint32)
     return np.asarray(_images(distribution, numerics.centred_uniform(jnp.asarray(bits))))
@@ -117,11 +115,20 @@ def _many(distribution, key):
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.values is None], ids=lambda c: c.name)
 def test_continuous_samples_follow_the_density(case, key):
+    _follow_the_density(case, key, _many)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if prefers_sample_many(c.make())], ids=lambda c: c.name)
+def test_samples_by_the_cheaper_way_follow_the_density_too(case, key):
+    _follow_the_density(case, key, lambda distribution, key: np.asarray(_at_once(distribution, key, NUM)))
+
+
+def _follow_the_density(case, key, draw):
     distribution = case.make()
     pilot_key, main_key = jax.random.split(key)
     bins = 40 if event_struct(distribution).shape == () else 6
-    edges, expected = _expected_continuous(distribution, _many(distribution, pilot_key), bins)
-    samples = _many(distribution, main_key)
+    edges, expected = _expected_continuous(distribution, draw(distribution, pilot_key), bins)
+    samples = draw(distribution, main_key)
     assert np.all(np.isfinite(samples))
     assert _p_value(_count(samples, edges, bins), expected) > LEVEL
 

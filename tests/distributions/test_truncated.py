@@ -74,6 +74,14 @@ def test_close_limits_keep_their_mass(start, width):
         (md.LogNormal(0.0, 0.5), 30.0, INF),
         (md.Uniform(-1.0, 3.0), 2.5, 7.0),
         (md.Box(-INF, INF), 1e3, INF),
+        (md.Gamma(2.5, 2.0), 30.0, INF),
+        (md.Gamma(0.3), 0.0, 1e-6),
+        (md.Gamma(1e3), 800.0, 830.0),
+        (md.Beta(2.0, 3.5), 0.97, 1.0),
+        (md.Beta(0.4, 30.0), 0.2, 0.9),
+        (md.StudentT(3.0, 1.0, 2.0), 200.0, INF),
+        (md.StudentT(30.0), -INF, -12.0),
+        (md.StudentT(0.7), -0.5, 2.0),
         (md.Box(1.0, INF), 5.0, 1e4),
     ],
     ids=lambda v: type(v).__name__ if not isinstance(v, float) else f"{v:g}",
@@ -116,8 +124,8 @@ def test_what_is_refused():
         md.Truncated(md.Normal(), 3.0, 1.0)
     with pytest.raises(ValueError, match="no probability between"):
         md.Truncated(md.Uniform(0.0, 1.0), 2.0, 3.0)
-    with pytest.raises(TypeError, match=r"StudentT has no .*can be truncated are Normal, LogNormal"):
-        md.Truncated(md.StudentT(3.0), 0.0, 1.0)
+    with pytest.raises(TypeError, match=r"Poisson has no .*can be truncated are Normal, LogNormal"):
+        md.Truncated(md.Poisson(3.0), 0.0, 1.0)
     with pytest.raises(ValueError, match="scalar or of the event's shape"):
         md.Truncated(md.Normal([0.0, 1.0]), [0.0, 0.0, 0.0], INF)
 

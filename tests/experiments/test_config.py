@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 import mcengine as mc
-from experiments import config, study
+from experiments import config, jobs, study
 from experiments.measure import Ladder
 
 PROBLEMS = config.group_options("problem")
@@ -40,7 +40,7 @@ def test_every_problem_builds_with_each_of_its_proposals_and_weighs_a_sample(pro
 def test_every_file_of_every_group_is_used_by_some_test():
     own = {proposal for proposals in OWN.values() for proposal in proposals}
     assert own | {"plain", *USUAL} == set(config.group_options("proposal"))
-    assert set(config.groups()) == {"problem", "proposal", "points", "weighting", "budget"}
+    assert set(config.groups()) == {"problem", "proposal", "points", "mis", "weighting", "budget"}
 
 
 def test_a_defensive_proposal_takes_any_other():
@@ -51,26 +51,40 @@ def test_a_defensive_proposal_takes_any_other():
     assert log_w == pytest.approx(np.log(10.0), abs=1e-4)
 
 
-@pytest.mark.parametrize("group", ["points", "weighting", "budget"])
+@pytest.mark.parametrize("group", ["points", "mis", "weighting", "budget"])
 def test_every_option_of_the_smaller_groups_builds(group):
-    kinds = {"points": mc.points.Points, "weighting": mc.weighting.Weighting, "budget": Ladder}
+    # No heuristic is the balance heuristic.
+    heuristic = (mc.mis.Heuristic, type(None))
+    kinds = {"points": mc.points.Points, "mis": heuristic, "weighting": mc.weighting.Weighting, "budget": Ladder}
     for option in config.group_options(group):
         assert isinstance(config.build(config.compose([f"{group}={option}"])[group]), kinds[group])
 
 
 @pytest.mark.parametrize("experiment", config.group_options("experiment"))
-def test_every_experiment_names_different_jobs_with_three_methods_for_each_problem(experiment):
-    methods = {}
+def test_every_experiment_names_different_jobs_with_plain_sampling_and_two_more_for_each_problem(experiment):
+    methods, fields = {}, set()
     for job in [job for task in study.sweeps(experiment) for job in task]:
         cfg = config.compose(job)
-        case = (cfg.hydra.runtime.choices["problem"], str(cfg.problem))
-        methods.setdefault(case, []).append((cfg.hydra.runtime.choices["proposal"], str(cfg.weighting)))
+        made = jobs.describe(cfg, job, dict(cfg.hydra.runtime.choices))
+        methods.setdefault((made["problem"], made["case"]), []).append(made["method"])
+        fields.add(cfg.problem._target_.split(".")[1])
     for used in methods.values():
         assert len(set(used)) == len(used) >= 3
-        assert any(proposal == "plain" for proposal, _ in used)
-    fields = {cfg.problem._target_.split(".")[1] for cfg in (config.compose([f"problem={p}"]) for p, _ in methods)}
+        assert "plain" in used
     assert fields >= {"integrals", "finance", "rendering", "rl"}
     assert len({problem for problem, _ in methods}) >= 6
+
+
+@pytest.mark.parametrize(("experiment", "group"), [("points", "points"), ("mis", "mis")])
+def test_a_sweep_over_a_group_has_every_option_of_it(experiment, group):
+    chosen = {}
+    for job in [job for task in study.sweeps(experiment) for job in task]:
+        words = dict(word.split("=", 1) for word in job)
+        chosen.setdefault((words["problem"], words["proposal"]), set()).add(words.get(group))
+    # Plain sampling stands by for comparison where the sweep is over another proposal.
+    swept = [options - {None} for (_, proposal), options in chosen.items() if len(options) > 1 or proposal != "plain"]
+    assert len(swept) >= 5
+    assert all(options == set(config.group_options(group)) for options in swept)
 
 
 def test_lists_of_numbers_become_arrays_and_other_lists_stay():

@@ -23,6 +23,26 @@ def test_two_defensive_methods_have_two_names():
     assert shifted["choices"]["weighting"] == "raw"
 
 
+def test_points_and_heuristics_are_part_of_a_methods_name_and_plain_goes_without_saying():
+    assert described()["method"] == "plain"
+    assert described("points=sobol")["method"] == "sobol"
+    assert described("points=lattice_tent", "points.size=64")["method"] == "lattice tent, size 64"
+    chosen = described("proposal=gaussian_tail/defensive", "points=sobol", "mis=power", "mis.beta=3")
+    assert chosen["method"] == "defensive, sobol, power, beta 3"
+    assert chosen["config"]["mis"] == {"_target_": "mcengine.mis.Power", "beta": 3}
+    assert described("mis=balance")["method"] == "plain"
+    assert described("mis=balance")["config"]["mis"] is None
+
+
+def test_a_heuristic_for_what_is_no_mixture_fails_with_the_engines_reason(tmp_path):
+    overrides = [f"folder={tmp_path}", "proposal=gaussian_tail/shifted", "mis=power", "budget.max_samples=256"]
+    cfg = config.compose(overrides)
+    outcome = jobs.perform(cfg, overrides, dict(cfg.hydra.runtime.choices))
+    assert outcome.state == "failed"
+    assert "mis combines the components of a mixture, and Normal is none" in outcome.reason
+    assert len(list(tmp_path.rglob("failure.json"))) == 1
+
+
 def test_a_data_file_is_called_by_its_name():
     assert described("problem=index_fall", "problem.csv=/data/of/mine/prices.csv")["case"] == "csv prices.csv"
 

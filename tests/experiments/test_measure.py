@@ -15,7 +15,6 @@ def square(x):
 
 SQUARE = mc.Expectation(square, mc.Normal(1.0, 1.0), exact=2.0)
 WIDE = mc.Normal(1.0, 2.0)
-IID, RAW = mc.points.IID(), mc.weighting.Raw()
 KEY = jax.random.key(7)
 
 
@@ -40,7 +39,7 @@ def test_rows_say_what_is_known_of_the_estimator():
     # Plain sampling of X^2, X ~ N(1, 1): variance per sample E X^4 - 4 = 10 - 4.
     told = []
     ladder = Ladder(min_samples=256, max_samples=4096, factor=4)
-    rows = measure(KEY, SQUARE, None, IID, RAW, ladder, lambda *step: told.append(step))
+    rows = measure(KEY, SQUARE, None, ladder, lambda *step: told.append(step))
     assert told == [(256, 1, 3), (1024, 2, 3), (4096, 3, 3)]
     assert [row["num_samples"] for row in rows] == [256, 1024, 4096]
     for row in rows:
@@ -58,13 +57,37 @@ def test_rows_say_what_is_known_of_the_estimator():
 
 def test_replicates_are_independent_between_counts_and_keys_and_repeat():
     ladder = Ladder(min_samples=256, max_samples=1024, replicates=16)
-    first, again = (measure(KEY, SQUARE, WIDE, IID, RAW, ladder) for _ in range(2))
-    other = measure(jax.random.key(8), SQUARE, WIDE, IID, RAW, ladder)
+    first, again = (measure(KEY, SQUARE, WIDE, ladder) for _ in range(2))
+    other = measure(jax.random.key(8), SQUARE, WIDE, ladder)
     assert [row["mean"] for row in first] == [row["mean"] for row in again]
     assert len({row["mean"] for row in first + other}) == 4
     # A longer ladder repeats the counts that it shares with a shorter one.
-    short = measure(KEY, SQUARE, WIDE, IID, RAW, Ladder(min_samples=256, max_samples=256, replicates=16))
+    short = measure(KEY, SQUARE, WIDE, Ladder(min_samples=256, max_samples=256, replicates=16))
     assert short[0]["mean"] == first[0]["mean"]
+
+
+# Mirrored points leave the variance of Z^2, 2 of 6 by pairs; Sobol points leave next to nothing.
+@pytest.mark.parametrize(("points", "left"), [(mc.points.Sobol(), 0.05), (mc.points.Antithetic(), 0.8)])
+def test_points_in_units_climb_the_same_ladder_at_a_pace_without_the_compilers_seconds(points, left):
+    # 16 units of 16 points at the smallest count.
+    ladder = Ladder(min_samples=256, max_samples=1024, replicates=400)
+    rows = measure(KEY, SQUARE, None, ladder, points=points)
+    for row in rows:
+        assert abs(row["mean"] - 2.0) < 4 * np.sqrt(row["variance"] / 400)
+        assert row["covered"] >= 364
+        assert row["mean_std_error"] == pytest.approx(np.sqrt(row["variance"]), rel=0.15)
+    assert rows[1]["variance"] < left * 6.0 / 1024
+    assert 400 * rows[1]["seconds"] < 0.5 * rows[1]["compile_seconds"]
+
+
+def test_heuristics_reach_the_engine_and_are_refused_where_there_is_no_mixture():
+    ladder, power = Ladder(min_samples=256, max_samples=256), mc.mis.Power()
+    mixed = mc.mixture([mc.Normal(0.0, 1.0), mc.Normal(3.0, 1.0)])
+    balance, other = (measure(KEY, SQUARE, mixed, ladder, mis=mis)[0] for mis in (None, power))
+    assert balance["mean"] != other["mean"]
+    assert other["covered"] >= 364
+    with pytest.raises(TypeError, match="mis combines the components of a mixture"):
+        measure(KEY, SQUARE, WIDE, ladder, mis=power)
 
 
 def test_every_output_has_its_row():
@@ -72,7 +95,7 @@ def test_every_output_has_its_row():
         return {"mean": x, "powers": jnp.stack([x * x, x * x * x])}
 
     problem = mc.Expectation(both, mc.Normal(1.0, 1.0), exact={"mean": 1.0, "powers": np.array([2.0, 4.0])})
-    rows = measure(KEY, problem, None, IID, RAW, Ladder(min_samples=1024, max_samples=1024))
+    rows = measure(KEY, problem, None, Ladder(min_samples=1024, max_samples=1024))
     assert [row["output"] for row in rows] == ["mean", "powers[0]", "powers[1]"]
     assert [row["exact"] for row in rows] == [1.0, 2.0, 4.0]
     assert all(row["covered"] >= 364 for row in rows)
@@ -84,12 +107,12 @@ def test_labels_of_a_scalar_are_empty():
 
 def test_no_hits_and_non_finite_values_are_reported():
     never = mc.Probability(lambda x: x, mc.Normal(), 30.0, exact=4.9e-198)
-    row = measure(KEY, never, None, IID, RAW, Ladder(min_samples=256, max_samples=256))[0]
+    row = measure(KEY, never, None, Ladder(min_samples=256, max_samples=256))[0]
     assert (row["mean"], row["variance"], row["status"], row["ok_share"]) == (0.0, 0.0, "no_hits", 0.0)
     # [0, 3/n] covers.
     assert row["covered"] == 400
     broken = mc.Expectation(lambda x: jnp.where(x > 0, jnp.nan, x), mc.Normal())
-    row = measure(KEY, broken, None, IID, RAW, Ladder(min_samples=256, max_samples=256))[0]
+    row = measure(KEY, broken, None, Ladder(min_samples=256, max_samples=256))[0]
     assert row["status"] == "non_finite"
     assert row["num_nonfinite"] > 400 * 64
     assert row["covered"] is None
@@ -97,7 +120,7 @@ def test_no_hits_and_non_finite_values_are_reported():
 
 def test_a_proposal_that_does_not_fit_is_refused_in_words():
     with pytest.raises(ValueError, match="shape"):
-        measure(KEY, SQUARE, mc.Normal(jnp.zeros(2), 1.0), IID, RAW, Ladder())
+        measure(KEY, SQUARE, mc.Normal(jnp.zeros(2), 1.0), Ladder())
 
 
 def test_summaries_take_estimates_of_any_source():

@@ -45,6 +45,9 @@ def test_replicates_are_the_same_for_another_budget_and_independent_between_jobs
     assert 0 <= number < 2**31
     assert number == records.key_number(CONFIG | {"budget": {"n": 2}})
     assert number != records.key_number(CONFIG | {"proposal": {"loc": 1.0}})
+    # A job without a heuristic repeats the replicates that it had before there were heuristics.
+    assert number == records.key_number(CONFIG | {"mis": None})
+    assert number != records.key_number(CONFIG | {"mis": {"beta": 2.0}})
 
 
 def test_json_is_strict_and_leaves_no_half_file(tmp_path):

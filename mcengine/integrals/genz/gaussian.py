@@ -3,11 +3,10 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from mcengine.distributions import as_parameter
-from mcengine.integrals.genz.parameters import genz_parameters
+from mcengine.integrals.genz.family import genz_integral
 from mcengine.problem import Integral
 
 
@@ -35,10 +34,8 @@ def genz_gaussian(dim=5, total_difficulty=None, difficulties=None, positions=Non
 
     **Arguments and errors:** as in `genz_parameters`; the difficulties sum to 7.03 unless told otherwise.
     """
-    a, u = genz_parameters("gaussian", dim, total_difficulty, difficulties, positions, seed)
-    known = not any(isinstance(value, Tracer) for value in (a, u))  # not inside jit or vmap
-    exact = genz_gaussian_volume(a, u) if known else None
-    return Integral(GenzGaussian(a, u), np.zeros(dim), np.ones(dim), exact=exact)
+    choices = total_difficulty, difficulties, positions, seed
+    return genz_integral("gaussian", GenzGaussian, genz_gaussian_volume, dim, *choices)
 
 
 def genz_gaussian_volume(difficulties, positions) -> float:

@@ -1,0 +1,45 @@
+"""Keister's integral: an oscillation of the distance from the origin, under a normal law."""
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from mcengine.distributions import Normal
+from mcengine.problem import Expectation
+
+
+class Keister(eqx.Module):
+    """f(t) = pi^(d/2) cos ||t||, t [d]."""
+
+    def __call__(self, t: Float[Array, " dim"]) -> Float[Array, ""]:
+        return math.pi ** (t.shape[0] / 2) * jnp.cos(jnp.sqrt(jnp.sum(t * t)))
+
+
+def keister(dim=5) -> Expectation:
+    """E[pi^(d/2) cos ||T||], T ~ N(0, I/2), the integral of cos ||t|| exp(-||t||^2) over all of space.
+
+    Source: B. D. Keister, "Multidimensional quadrature algorithms", Computers in Physics 10 (1996), 119-122.
+
+    **Raises:** `ValueError` unless dim is a positive integer.
+    """
+    if isinstance(dim, bool) or int(dim) != dim or dim < 1:
+        raise ValueError(f"keister: dim must be a positive integer, got {dim!r}.")
+    return Expectation(Keister(), Normal(np.zeros(dim), math.sqrt(0.5)), exact=keister_exact(dim))
+
+
+def keister_exact(dim: int) -> float:
+    """S int_0^inf cos(r) r^(d-1) exp(-r^2) dr, S = 2 pi^(d/2) / Gamma(d/2) the unit sphere's area, by quadrature."""
+    from scipy import integrate, special
+
+    log_area = math.log(2.0) + dim / 2 * math.log(math.pi) - special.gammaln(dim / 2)
+
+    def density(r):
+        return np.cos(r) * np.exp(log_area + special.xlogy(dim - 1, r) - r * r)
+
+    # The radius is about sqrt(d/2), give or take a half.
+    centre = math.sqrt(dim / 2)
+    ends = max(0.0, centre - 7.0), centre + 7.0
+    return float(integrate.quad(density, *ends, points=[centre], epsabs=0.0, epsrel=1e-13, limit=200)[0])
