@@ -9,6 +9,7 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
+from mcengine.points.protocol import prefers_sample_many
 
 
 @runtime_checkable
@@ -44,21 +45,6 @@ class Transport(Distribution, Protocol):
 def is_transport(distribution: Any) -> bool:
     """Whether the distribution can be drawn through `forward`."""
     return hasattr(distribution, "forward") and hasattr(distribution, "num_uniforms")
-
-
-def prefers_sample_many(distribution: Any) -> bool:
-    """Whether independent samples are drawn by `sample_many` although there is a `forward`.
-
-    So say some families of themselves, and whatever holds one of them (a mixture, a product) follows.
-    """
-    if not hasattr(distribution, "sample_many"):
-        return False
-    parts = jax.tree.leaves(distribution, is_leaf=_says_so)
-    return any(_says_so(part) for part in parts)
-
-
-def _says_so(part):
-    return getattr(part, "prefers_sample_many", False) is True
 
 
 def sample_by_transport(transport: Transport, key: PRNGKeyArray) -> Any:
