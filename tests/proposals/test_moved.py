@@ -26,9 +26,10 @@ def test_defensive_weights_are_bounded_by_one_over_the_share(key):
     assert abs(np.mean(np.abs(draws - 4.0) < 2.0) - (0.8 + 0.2 * (stats.t(3).cdf(6.0) - stats.t(3).cdf(2.0)))) < 0.012
 
 
-def test_defensive_of_laws_that_are_no_transports(key):
+def test_defensive_of_laws_with_a_sampler_cheaper_than_their_transport(key):
     law = defensive(md.Gamma(2.0), md.Gamma(5.0, 0.5))
-    assert not md.is_transport(law)
+    assert md.is_transport(law)
+    assert md.prefers_sample_many(law)
     assert md.event_struct(law).shape == ()
     assert jax.eval_shape(lambda k: law.sample_many(k, 7), key).shape == (7,)
     assert float(law.support[0]) == 0.0
