@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from benchmarks import deep_tail, distributions, gaussian_tail, memory, start_up
+from benchmarks import deep_tail, distributions, gaussian_tail, genz, memory, start_up
 from benchmarks.timing import device
 
 OUTPUT = Path(__file__).resolve().parent.parent / "results" / "benchmarks" / "measured.md"
@@ -15,6 +15,7 @@ SECTIONS = {
     "Start-up": start_up,
     "Gaussian tail, N(5, 1) proposal, 10^8 samples": gaussian_tail,
     "Draws": distributions,
+    "Genz families, 16 scrambles of 1,024 Sobol points": genz,
     "Peak memory": memory,
     "Plain sampling deep in the tail, 2 x 10^9 draws": deep_tail,
 }
