@@ -1,6 +1,6 @@
 """Every method on every problem it fits, 400 replicates: honest intervals, or a status that says they are not.
 
-A new problem, proposal or weighting joins by its YAML alone.
+A new problem, proposal, weighting or kind of points joins by its YAML alone.
 """
 
 import jax
@@ -10,28 +10,61 @@ from jax import tree
 
 import mcengine as mc
 from experiments.config import build, build_problem, compose, group_options
+from mcengine.distributions import is_transport
 from tests.statistics import MIN_COVERED, covered, least_covered, normal_scores
 
 RUNS = 400
 NUM_SAMPLES = 4_096
 WEIGHTINGS = group_options("weighting")
+OWN = {
+    problem: [name for name in group_options("proposal") if name.startswith(f"{problem}/")]
+    for problem in group_options("problem")
+}
 # A weighting that cannot hold the truth by construction is right only if it says so, which the test below asks.
 CASES = [
     (problem, proposal, weighting)
-    for problem in group_options("problem")
-    for proposal in ["plain", *(name for name in group_options("proposal") if name.startswith(f"{problem}/"))]
+    for problem in OWN
+    for proposal in ["plain", *OWN[problem]]
     for weighting in (["raw"] if proposal == "plain" else WEIGHTINGS)
 ]
 # Proposals that miss a part of the target where f is 0: right by raw weights, refused by self-normalised ones.
 REFUSED = [("plane_light", "plane_light/lamp", "self_normalised")]
+# Points are one more dimension, not the full product: every kind with plain sampling and with one other proposal.
+POINTS_CASES = [
+    (problem, proposal, points)
+    for problem in OWN
+    for proposal in ["plain", *OWN[problem][:1]]
+    for points in group_options("points")
+    if points != "iid"
+]
+SKEWED = "16 units whose one-dimensional means are skewed: a t interval covers .89 of 2,000, and .94 with 64 units"
+TWO_VALUED = "16 units whose means take two values: a t interval covers .85 of 2,000, and .94 to .95 with 64 units"
+LUCKY = (
+    "the 12 % of runs that are ok are those that met no large weight: .80 of them cover, with independent points .85"
+)
+MANY_HITS = (
+    "the 1 % of runs that are ok are those with 30 hits where 19 are due: none of them covers, nor with any points"
+)
+# Not honest yet, measured on 2,000 replicates each; strict, so that what mends one of them must take it out of here.
+NOT_YET = {
+    **{("gaussian_policy_entropy", "plain", points): SKEWED for points in ("lattice", "lattice_tent")},
+    **{
+        ("red_light", "red_light/behaviour", points): TWO_VALUED
+        for points in ("latin_hypercube", "lattice", "lattice_tent", "sobol", "stratified")
+    },
+    ("plane_light", "plain", "latin_hypercube"): MANY_HITS,
+    **{("tabular_mdp_per_decision", "plain", points): LUCKY for points in ("lattice", "lattice_tent")},
+}
 
 
-def measure(problem, proposal, weighting):
-    cfg = compose([f"problem={problem}", f"proposal={proposal}", f"weighting={weighting}"])
+def measure(problem, proposal, weighting="raw", points="iid"):
+    cfg = compose([f"problem={problem}", f"proposal={proposal}", f"weighting={weighting}", f"points={points}"])
     built, source = build_problem(cfg)
+    if points != "iid" and not is_transport(built.plain if source is None else mc.as_distribution(source)):
+        pytest.skip(f"{proposal} of {problem} is no transport, which points={points} needs")
     keys = jax.random.split(jax.random.key(20261121), RUNS)
-    runs = mc.replicate(keys, built, source, budget=mc.Samples(NUM_SAMPLES), weighting=build(cfg.weighting))
-    return runs, built.exact
+    methods = {group: build(cfg[group]) for group in ("points", "weighting")}
+    return mc.replicate(keys, built, source, budget=mc.Samples(NUM_SAMPLES), **methods), built.exact
 
 
 def select(leaf, index):
@@ -52,7 +85,23 @@ def test_a_method_that_cannot_be_right_is_refused(problem, proposal, weighting):
     ids=[" ".join(case) for case in CASES if case not in REFUSED],
 )
 def test_intervals_are_honest_or_flagged(problem, proposal, weighting):
-    runs, exact = measure(problem, proposal, weighting)
+    assert_honest_or_flagged(*measure(problem, proposal, weighting))
+
+
+@pytest.mark.battery
+@pytest.mark.parametrize(
+    ("problem", "proposal", "points"),
+    [
+        pytest.param(*case, marks=pytest.mark.xfail(reason=NOT_YET[case]) if case in NOT_YET else ())
+        for case in POINTS_CASES
+    ],
+    ids=[" ".join(case) for case in POINTS_CASES],
+)
+def test_points_with_structure_are_honest_or_flagged(problem, proposal, points):
+    assert_honest_or_flagged(*measure(problem, proposal, points=points))
+
+
+def assert_honest_or_flagged(runs, exact):
     low, high = runs.interval()
     trees = (exact, low, high, runs.value, runs.std_error, runs.status_codes)
     for truth, low_, high_, value, error, codes in zip(*map(tree.leaves, trees), strict=True):
