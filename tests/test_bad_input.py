@@ -34,7 +34,11 @@ BUDGET = mc.Samples(100)
         (lambda: mc.Execution(blocks_per_call=0), ValueError, "at least 1, got 0"),
         (lambda: mc.estimate(0, SQUARE, budget=BUDGET), TypeError, "jax.random.key"),
         (lambda: mc.estimate(jax.random.split(KEY), SQUARE, budget=BUDGET), TypeError, "one key"),
-        (lambda: mc.estimate(KEY, SQUARE, budget=1_000), TypeError, r"mc.Samples\(n\) or mc.Seconds"),
+        (
+            lambda: mc.estimate(KEY, SQUARE, budget=1_000),
+            TypeError,
+            r"mc.Samples\(n\), mc.Seconds\(s\) or mc.Tolerance",
+        ),
         (lambda: mc.estimate(KEY, SQUARE, mc.Normal([0.0, 0.0], 1.0), budget=BUDGET), ValueError, r"\(2,\).*\(\)"),
         (lambda: mc.estimate(KEY, SQUARE, "normal", budget=BUDGET), TypeError, "log_prob"),
         (lambda: mc.estimate(KEY, SQUARE, mc.Uniform(-1.0, 1.0), budget=BUDGET), ValueError, "no density at x"),

@@ -135,6 +135,7 @@ def test_a_fence_changes_nothing():
     assert float(jax.grad(lambda x: jnp.sum(numerics.fence(x) ** 2))(jnp.asarray(3.0))) == 6.0
 
 
+@pytest.mark.battery
 def test_the_quantiles_polynomials_are_what_the_fit_gives():
     fits = fit_normal_quantile.fits()
     for name, used in (("central", numerics._CENTRAL), ("tail", numerics._TAIL)):

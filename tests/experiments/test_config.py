@@ -119,7 +119,7 @@ def test_a_misspelt_name_is_answered_with_the_near_one(override, near):
 def test_a_name_with_nothing_near_is_answered_with_what_there_is():
     with pytest.raises(HydraException) as caught:
         config.compose(["points=zzzz"])
-    assert "points has: iid" in config.explain(caught.value, ["points=zzzz"])
+    assert "points has: antithetic, iid, " in config.explain(caught.value, ["points=zzzz"])
 
 
 def test_an_unknown_experiment_is_answered_with_the_near_one():

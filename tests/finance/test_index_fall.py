@@ -196,10 +196,10 @@ def test_no_hits_are_bounded_through_the_defensive_share():
 
 def test_other_falls_and_proposals_compile_nothing():
     run(index_fall(0.2), inflated(index_fall(0.2), 1.1))
-    before = blocks._call._cache_size()
+    before = blocks.rows_of_call._cache_size()
     run(index_fall(0.3), inflated(index_fall(0.3), 1.2), seed=7)
     run(index_fall(0.4), inflated(index_fall(0.4), 1.3))
-    assert blocks._call._cache_size() == before
+    assert blocks.rows_of_call._cache_size() == before
 
 
 def test_a_file_of_ones_own(tmp_path):
