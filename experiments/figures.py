@@ -89,9 +89,12 @@ def _notes(axis, seen: pd.DataFrame, bottom: float, top: float) -> None:
     """The axis from `bottom` to `top`, and the methods that it or the eye would miss: beyond it, or small but wrong."""
     largest = {str(name): rows["variance"].max() for name, rows in seen.groupby("method", sort=False)}
     wrong = {str(name) for name, rows in seen.groupby("method", sort=False) if rows["misses_exact"].any()}
+    smallest = {str(name): rows["variance"].min() for name, rows in seen.groupby("method", sort=False)}
     below = [name for name, variance in largest.items() if variance < bottom]
+    partly = [name for name, variance in smallest.items() if variance < bottom and name not in below]
     above = [name for name, variance in largest.items() if variance > top]
     lines = _listed("misses the exact value: ", [name for name in largest if name in wrong and name not in below])
+    lines += _listed("points below the axis: ", partly)
     lines += _listed("below the axis, having seen next to nothing: ", below)
     # Room for the words, so that they cross neither the points nor the dotted line.
     axis.set_ylim(bottom * (bottom / top) ** (0.07 * len(lines)), top)

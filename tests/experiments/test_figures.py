@@ -26,10 +26,14 @@ def test_what_the_axis_or_the_eye_would_miss_is_said_in_words(tmp_path):
     wild = record("wild", variance_at_one=1e9)
     for row in wild["rows"]:
         row["ok_share"] = 0.0
-    figures.draw(tables.table([record(), wrong, rare, wild]), tmp_path)
+    rounded = record("rounded", variance_at_one=1e-3)
+    for row in rounded["rows"][2:]:
+        row |= {"variance": 1e-30, "ok_share": 0.0}
+    figures.draw(tables.table([record(), wrong, rare, wild, rounded]), tmp_path)
     svg = (tmp_path / "toy.svg").read_text()
     assert "misses the exact value: wrong" in svg
     assert "points above the axis: wild" in svg
+    assert "points below the axis: rounded" in svg
     assert "plain, pooled over the ladder" in svg
 
 
