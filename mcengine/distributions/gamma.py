@@ -47,7 +47,7 @@ def log_standard_gamma(key: PRNGKeyArray, shape: Float[Array, "*event"]) -> Floa
 
     def propose(state):
         index, log_g, done = state
-        bits = numerics.uniform_bits(jax.random.fold_in(key, index), 3, shape.shape)
+        bits = numerics.random_words(jax.random.fold_in(key, index), (3, *shape.shape))
         normal, accept, extra = (numerics.centred_uniform(bits[i : i + 1]) for i in range(3))
         y = slope * numerics.normal_quantile(normal)
         valid = y > -1.0

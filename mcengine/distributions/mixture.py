@@ -76,7 +76,7 @@ class Mixture(eqx.Module):
     def sample_many_labelled(self, key: PRNGKeyArray, num: int):
         """(samples, the component that drew each)."""
         choice_key, *keys = jax.random.split(key, 1 + len(self.components))
-        v = numerics.centred_uniform(numerics.uniform_bits(choice_key, 1, (num,)))
+        v = numerics.centred_uniform(numerics.random_words(choice_key, (1, num)))
         chosen = jax.vmap(lambda one: choice.choose(self._log_weights, one))(v)
         draws = [sample_many(component, k, num) for component, k in zip(self.components, keys, strict=True)]
         return jax.vmap(lambda c, *x: choice.take(c, x))(chosen, *draws), chosen

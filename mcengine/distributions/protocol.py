@@ -49,7 +49,7 @@ def is_transport(distribution: Any) -> bool:
 
 def sample_by_transport(transport: Transport, key: PRNGKeyArray) -> Any:
     """One sample of a transport: the image of fresh uniforms."""
-    v = numerics.centred_uniform(numerics.uniform_bits(key, 1, (transport.num_uniforms,)))
+    v = numerics.centred_uniform(numerics.random_words(key, (1, transport.num_uniforms), "threefry"))
     return transport.forward(v)[0]
 
 
@@ -57,7 +57,7 @@ def sample_many(distribution: Distribution, key: PRNGKeyArray, num: int) -> Any:
     """`num` independent samples along the first axis of every leaf, by the cheapest way on offer."""
     if is_transport(distribution) and not prefers_sample_many(distribution):
         # Dimension first: each coordinate is one contiguous array, which is what vector units like.
-        v = numerics.centred_uniform(numerics.uniform_bits(key, 1, (distribution.num_uniforms, num)))
+        v = numerics.centred_uniform(numerics.random_words(key, (1, distribution.num_uniforms, num)))
         return jax.vmap(lambda column: distribution.forward(column)[0], in_axes=-1)(v)
     if hasattr(distribution, "sample_many"):
         return distribution.sample_many(key, num)

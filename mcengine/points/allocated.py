@@ -20,6 +20,7 @@ class Allocated(eqx.Module):
 
     counts: tuple[int, ...] = eqx.field(static=True, converter=lambda counts: tuple(int(n) for n in counts))
     words: int = eqx.field(static=True, default=1)
+    generator: numerics.Generator = eqx.field(static=True, default="counter")
 
     def __check_init__(self):
         if not self.counts or min(self.counts) < 1:
@@ -37,7 +38,8 @@ class Allocated(eqx.Module):
         return self
 
     def draw(self, key: PRNGKeyArray, index: Array, size: int, distribution):
-        bits = numerics.uniform_bits(jax.random.fold_in(key, index), self.words, (distribution.num_uniforms, size))
+        shape = (self.words, distribution.num_uniforms, size)
+        bits = numerics.random_words(jax.random.fold_in(key, index), shape, self.generator)
         v = numerics.centred_uniform(bits)
         middles = (np.arange(self.unit_size) + 0.5) / self.unit_size
         chosen = numerics.from_unit(jnp.asarray(middles, v.dtype))

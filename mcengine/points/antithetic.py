@@ -18,6 +18,7 @@ class Antithetic(eqx.Module):
     """
 
     words: int = eqx.field(static=True, default=1)
+    generator: numerics.Generator = eqx.field(static=True, default="counter")
 
     def __check_init__(self):
         if self.words not in (1, 2):
@@ -36,7 +37,7 @@ class Antithetic(eqx.Module):
 
     def draw(self, key: PRNGKeyArray, index: Array, size: int, distribution):
         dim = distribution.num_uniforms
-        bits = numerics.uniform_bits(jax.random.fold_in(key, index), self.words, (dim, size // 2))
+        bits = numerics.random_words(jax.random.fold_in(key, index), (self.words, dim, size // 2), self.generator)
         v = numerics.centred_uniform(bits)
         # A centred uniform's negative stands for 1 - u, to the last bit of both tails.
         pairs = jnp.stack([v, -v], axis=-1).reshape(dim, size)

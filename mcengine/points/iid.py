@@ -17,6 +17,7 @@ class IID(eqx.Module):
     """
 
     words: int = eqx.field(static=True, default=1)
+    generator: numerics.Generator = eqx.field(static=True, default="counter")
 
     def __check_init__(self):
         if self.words not in (1, 2):
@@ -38,7 +39,7 @@ class IID(eqx.Module):
         cheaper = self.words == 1 and prefers_sample_many(distribution)
         if hasattr(distribution, "forward") and not cheaper:
             # Dimension first: each coordinate is one contiguous array, which is what vector units like.
-            bits = numerics.uniform_bits(block_key, self.words, (distribution.num_uniforms, size))
+            bits = numerics.random_words(block_key, (self.words, distribution.num_uniforms, size), self.generator)
             v = numerics.centred_uniform(bits)
             if distribution.num_uniforms > 1:
                 # Both x and its density read them; of a single one the engine's own fences take care.

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, UInt32
 
+from mcengine import numerics
 from mcengine.points import units
 
 # A unit is sorted as a whole, so it must fit into a block.
@@ -21,6 +22,7 @@ class LatinHypercube(eqx.Module):
     """
 
     size: int | None = eqx.field(static=True, default=None)
+    generator: numerics.Generator = eqx.field(static=True, default="counter")
 
     def __check_init__(self):
         units.check_size("LatinHypercube", self.size)
@@ -44,7 +46,7 @@ class LatinHypercube(eqx.Module):
                 f"LatinHypercube: a unit of {self.unit_size:,} points does not fit into a block of {count:,}; use a "
                 "smaller size."
             )
-        order, random = jax.random.bits(key, (2, num_uniforms, count), jnp.uint32)
+        order, random = numerics.random_words(key, (2, num_uniforms, count), self.generator)
         slices = jnp.argsort(order, axis=-1).astype(jnp.uint32)
         return units.stack_bits(slices, count.bit_length() - 1, random)
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, UInt32
 
+from mcengine import numerics
 from mcengine.points import units
 
 
@@ -19,6 +20,7 @@ class Stratified(eqx.Module):
     """
 
     size: int | None = eqx.field(static=True, default=None)
+    generator: numerics.Generator = eqx.field(static=True, default="counter")
 
     def __check_init__(self):
         units.check_size("Stratified", self.size)
@@ -37,7 +39,7 @@ class Stratified(eqx.Module):
     def words(self, key: PRNGKeyArray, start: Array, count: int, num_uniforms: int) -> UInt32[Array, "dim count"]:
         num_bits = self.unit_size.bit_length() - 1
         index = start.astype(jnp.uint32) + jnp.arange(count, dtype=jnp.uint32)
-        random = jax.random.bits(jax.random.fold_in(key, start), (num_uniforms, count), jnp.uint32)
+        random = numerics.random_words(jax.random.fold_in(key, start), (num_uniforms, count), self.generator)
         rows = []
         for i in range(num_uniforms):
             mine = num_bits // num_uniforms + (i < num_bits % num_uniforms)

@@ -1,0 +1,15 @@
+"""Every trick for number formats, random words and the compiler, each with its reason, in one place."""
+
+from mcengine.numerics.compiler import fence as fence
+from mcengine.numerics.compiler import runtime_one as runtime_one
+from mcengine.numerics.elementary import normal_quantile as normal_quantile
+from mcengine.numerics.elementary import polynomial as polynomial
+from mcengine.numerics.formats import add_exponent as add_exponent
+from mcengine.numerics.formats import float_dtype as float_dtype
+from mcengine.numerics.generator import Generator as Generator
+from mcengine.numerics.generator import random_words as random_words
+from mcengine.numerics.uniforms import centred_uniform as centred_uniform
+from mcengine.numerics.uniforms import from_unit as from_unit
+from mcengine.numerics.uniforms import log_lower as log_lower
+from mcengine.numerics.uniforms import log_upper as log_upper
+from mcengine.numerics.uniforms import to_unit as to_unit

@@ -1,0 +1,48 @@
+"""Uniform numbers that hold both tails.
+
+A uniform number is carried as a *centred uniform* ``v`` in [-1/2, 1/2]: ``v > 0`` stands for the probability ``v``
+and ``v < 0`` for ``1 + v``. One float thus holds the small probability of either tail as itself. The usual ``u`` in
+[0, 1) cannot: near 1 its float32 grid is 6e-8 wide, which is why `jax.random.normal` ends at +5.4.
+"""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, UInt32
+
+from mcengine.numerics.formats import float_dtype
+
+
+def centred_uniform(bits: UInt32[Array, "words *shape"]) -> Float[Array, "*shape"]:
+    """Centred uniforms from one or two 32-bit words each; never 0, and increasing in the first word around the circle.
+
+    |v| = (m + 1/2) / 2^32 with m the low 31 bits (complemented when the top bit, the sign of v, is set), so that the
+    tails are resolved to 2^-33 with one word and 2^-65 with two.
+    """
+    signed = lax.bitcast_convert_type(bits[0], jnp.int32)
+    low = jnp.where(signed < 0, ~signed, signed).astype(float_dtype())
+    if bits.shape[0] == 1:
+        magnitude = (low + 0.5) * 2.0**-32
+    else:
+        magnitude = (low + (bits[1].astype(float_dtype()) + 0.5) * 2.0**-32) * 2.0**-32
+    return jnp.where(signed < 0, -magnitude, magnitude)
+
+
+def log_lower(v: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log of the probability that the centred uniform v stands for, exact in both tails."""
+    positive = v > 0
+    return jnp.where(positive, jnp.log(jnp.where(positive, v, 1.0)), jnp.log1p(jnp.where(positive, 0.0, v)))
+
+
+def log_upper(v: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log(1 - u) for the probability u that v stands for, exact in both tails."""
+    return log_lower(-v)
+
+
+def to_unit(v: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The probability in (0, 1] itself. Loses the upper tail: use `log_lower` and `log_upper` where it matters."""
+    return jnp.where(v > 0, v, 1.0 + v)
+
+
+def from_unit(u: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The centred uniform of a probability u in (0, 1)."""
+    return jnp.where(u <= 0.5, u, u - 1.0)
