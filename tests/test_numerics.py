@@ -104,7 +104,7 @@ def test_the_slope_of_the_quantile_is_the_reciprocal_density(v):
 
 
 def test_uniforms_are_uniform(key):
-    v = np.asarray(numerics.centred_uniform(numerics.uniform_bits(key, 1, (200_000,))), np.float64)
+    v = np.asarray(numerics.centred_uniform(numerics.random_words(key, (1, 200_000))), np.float64)
     u = np.where(v > 0, v, 1.0 + v)
     assert stats.kstest(u, "uniform").pvalue > 1e-3
     # The tail, which a histogram cannot see: each power of two holds half of the one before.

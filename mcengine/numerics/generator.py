@@ -39,6 +39,8 @@ def random_words(key: Array, shape: tuple[int, ...], generator: Generator = "cou
     **Arguments:** `key`; `shape`, [..., samples] with at most 2^32 samples; `generator`, "counter" or "threefry"
     (JAX's default: 20 rounds, cryptographic ancestry, and most of the cost of a weighted sample).
     """
+    if generator not in ("counter", "threefry"):
+        raise ValueError(f"generator must be 'counter' or 'threefry', got {generator!r}.")
     if generator == "threefry":
         return jax.random.bits(key, shape, jnp.uint32)
     k0, k1 = jax.random.bits(key, (2, *shape[:-1], 1), jnp.uint32)

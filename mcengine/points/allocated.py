@@ -15,7 +15,7 @@ class Allocated(eqx.Module):
     The mixture's first uniform chooses the component; here it is the middle of each component's stretch instead of
     random. The unit is one round through the counts: taking single samples as units would understate the gain.
 
-    **Arguments:** `counts`, whole numbers of at least 1; `words`, as in `IID`.
+    **Arguments:** `counts`, whole numbers of at least 1; `words` and `generator`, as in `IID`.
     """
 
     counts: tuple[int, ...] = eqx.field(static=True, converter=lambda counts: tuple(int(n) for n in counts))

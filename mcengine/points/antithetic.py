@@ -14,7 +14,7 @@ class Antithetic(eqx.Module):
     Var = (1 + r) Var_iid with r the correlation of f(u) and f(1 - u): half or less for monotone f, up to twice as much
     for symmetric f. Source: Hammersley and Morton (1956).
 
-    **Arguments:** `words`, 32-bit words per uniform, as in `IID`.
+    **Arguments:** `words`, 32-bit words per uniform, and `generator`, as in `IID`.
     """
 
     words: int = eqx.field(static=True, default=1)

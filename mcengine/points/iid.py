@@ -13,7 +13,8 @@ class IID(eqx.Module):
 
     **Arguments:** `words`, the 32-bit words per uniform. One resolves tails to 2^-33 (6.3 standard deviations of a
     normal), two to 2^-65 (9.1) at twice the generator's cost. Two are also what draws families through their inverse
-    distribution function (Gamma, Beta) that one word leaves to their cheaper samplers.
+    distribution function (Gamma, Beta) that one word leaves to their cheaper samplers. `generator`, what makes the
+    words: "counter", or JAX's own "threefry", which is several times dearer: see `mcengine.numerics.generator`.
     """
 
     words: int = eqx.field(static=True, default=1)

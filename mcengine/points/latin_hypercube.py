@@ -18,7 +18,8 @@ class LatinHypercube(eqx.Module):
     Takes away the variance of the additive part of f, in any dimension, and never costs more than one sample of n:
     Var <= Var_iid n / (n - 1). Sources: McKay, Beckman and Conover (1979); Owen (1997).
 
-    **Arguments:** `size`, n, a power of two up to 4,096; by default so that the budget makes at least 16 units.
+    **Arguments:** `size`, n, a power of two up to 4,096; by default so that the budget makes at least 16 units;
+    `generator`, as in `IID`.
     """
 
     size: int | None = eqx.field(static=True, default=None)

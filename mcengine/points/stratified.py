@@ -16,7 +16,7 @@ class Stratified(eqx.Module):
     first k mod d coordinates are cut into 2^(floor(k/d) + 1) parts, the others into 2^floor(k/d), and beyond k
     coordinates none. Variance falls like n^(-1 - 2/d) for smooth f. Never worse than independent points.
 
-    **Arguments:** `size`, 2^k; by default so that the budget makes 16 to 31 units.
+    **Arguments:** `size`, 2^k; by default so that the budget makes 16 to 31 units; `generator`, as in `IID`.
     """
 
     size: int | None = eqx.field(static=True, default=None)

@@ -59,7 +59,7 @@ def test_samples_follow_log_prob(name):
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_forward_gives_unit_vectors_and_their_log_prob(name):
     distribution = DISTRIBUTIONS[name]
-    v = numerics.centred_uniform(numerics.uniform_bits(jax.random.key(2), 1, (20_000, 2)))
+    v = numerics.centred_uniform(numerics.random_words(jax.random.key(2), (1, 20_000, 2)))
     directions, log_q = jax.jit(jax.vmap(distribution.forward))(v)
     again = np.asarray(jax.jit(jax.vmap(distribution.log_prob))(directions))
     np.testing.assert_allclose(np.linalg.norm(np.asarray(directions), axis=1), 1.0, atol=1e-6)

@@ -84,7 +84,7 @@ def test_log_prob_of_states_and_actions_that_do_not_exist(state, action):
 
 def test_forward_returns_the_log_prob_of_what_it_draws():
     trajectories = Trajectories(small_mdp(horizon=7), POLICY)
-    v = numerics.centred_uniform(numerics.uniform_bits(jax.random.key(3), 1, (1000, trajectories.num_uniforms)))
+    v = numerics.centred_uniform(numerics.random_words(jax.random.key(3), (1, 1000, trajectories.num_uniforms)))
     drawn, log_q = jax.jit(jax.vmap(trajectories.forward))(v)
     np.testing.assert_allclose(log_q, jax.vmap(trajectories.log_prob)(drawn), rtol=1e-5, atol=1e-5)
 
