@@ -84,15 +84,13 @@ def row_of_block(
     indicator: bool = False,
     unit_size: int = 1,
     tail_length: int = 0,
-    one: Float[Array, ""] | None = None,
 ) -> Row:
     """The row of one block of n samples, of which the first `num_valid` count.
 
     **Arguments:** `log_w`, raw log-weights, None where all are 0 (or [K, n] where each output has its own); `values` f;
     `transform(log_w, num_valid)`, what the weighting does to them; `with_denominator` appends w itself as an auxiliary
     column; `controls`, auxiliary columns (log_w, values) too, or taken out of the outputs where their `coefficients`
-    are known; `indicator` promises that f is 0, 1 or NaN; `tail_length`, how much of the tail of |w f| to keep; `one`,
-    the run-time 1 of `numerics.fence`.
+    are known; `indicator` promises that f is 0, 1 or NaN; `tail_length`, how much of the tail of |w f| to keep.
     """
     num_outputs, n = values.shape
     valid = (jnp.arange(n, dtype=num_valid.dtype) < num_valid)[None, :]
@@ -104,7 +102,7 @@ def row_of_block(
     if controls is not None:
         log_w, values = _beside(log_w, values, *controls)
         num_aux, indicator = len(controls.values), False
-    marked, f = _mark(log_w, values, valid, indicator, one)
+    marked, f = _mark(log_w, values, valid, indicator)
     raw = used = _weighted(marked, f)
     removed = jnp.zeros_like(raw.log_scale)
     if transform is not None:
@@ -157,7 +155,7 @@ def _corrected(used: "_Column", num_outputs: int, coefficients: Any) -> "_Column
 
 
 def _mark(
-    log_w: Array | None, values: Array, valid: Array, indicator: bool, one: Array | None
+    log_w: Array | None, values: Array, valid: Array, indicator: bool
 ) -> tuple[Array, Array | None]:
     """Log-weights and values per column, materialised once, all that the reductions need to see.
 
@@ -165,15 +163,15 @@ def _mark(
     where they are 1 wherever they contribute, so that they need be neither computed nor stored a second time.
     """
     if log_w is None:
-        f = numerics.fence(jnp.where(valid, jnp.where(jnp.isfinite(values), values, jnp.nan), 0.0), one)
+        f = numerics.fence(jnp.where(valid, jnp.where(jnp.isfinite(values), values, jnp.nan), 0.0))
         known = jnp.isfinite(f)
         return jnp.where(known, jnp.where(f != 0, 0.0, -jnp.inf), jnp.nan), jnp.where(known, f, 0.0)
     log_w = jnp.atleast_2d(log_w)
     # -inf: the target is not there, and whatever f is does not matter. A NaN density is wrong wherever it is.
     reached = valid & ~(log_w == -jnp.inf) & ((values != 0) | jnp.isnan(log_w))
     finite = jnp.isfinite(values) & jnp.isfinite(log_w)
-    marked = numerics.fence(jnp.where(reached, jnp.where(finite, log_w, jnp.nan), -jnp.inf), one)
-    return marked, None if indicator else numerics.fence(jnp.where(reached & finite, values, 0.0), one)
+    marked = numerics.fence(jnp.where(reached, jnp.where(finite, log_w, jnp.nan), -jnp.inf))
+    return marked, None if indicator else numerics.fence(jnp.where(reached & finite, values, 0.0))
 
 
 class _Column(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from benchmarks import fit_normal_quantile
+from benchmarks import fit_elementary
 from mcengine import numerics
 
 LADDER = np.unique(np.round(2.0 ** np.linspace(0, 30.99, 4000)).astype(np.int64))
@@ -137,7 +137,7 @@ def test_a_fence_changes_nothing():
 
 @pytest.mark.battery
 def test_the_quantiles_polynomials_are_what_the_fit_gives():
-    fits = fit_normal_quantile.fits()
+    fits = fit_elementary.fits()
     for name, used in (("central", numerics._CENTRAL), ("tail", numerics._TAIL)):
         coefficients, error = fits[name]
         np.testing.assert_allclose(used, coefficients, rtol=2e-5)

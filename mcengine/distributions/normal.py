@@ -76,7 +76,8 @@ class Normal(eqx.Module):
 
     def _standardised(self, x):
         loc, scale = broadcast_parameters(self.loc, self.scale)
-        return (as_event("Normal", x, loc) - loc) / scale
+        # A reciprocal of the parameter, not a division of every sample.
+        return (as_event("Normal", x, loc) - loc) * (1.0 / scale)
 
     def _density_of_standardised(self, z):
         return -0.5 * z * z - jnp.log(jnp.broadcast_to(self.scale, z.shape)) - LOG_SQRT_2PI

@@ -109,10 +109,8 @@ def weigh(work: Work, key: Array, index: Array, size: int) -> tuple[Array | None
     problem, proposal = work.problem, work.proposal
     source = problem.plain if proposal is None else proposal
     x, log_q, log_terms = _draw(work, key, index, size, source)
-    if not getattr(problem, "is_indicator", False):
-        # Weight and value are both kept, and both read x.
-        one = numerics.runtime_one(key)
-        x = jax.tree.map(lambda leaf: numerics.fence(leaf, one) if leaf.dtype == one.dtype else leaf, x)
+    # Weight and value both read x, and so do all sums behind them.
+    x = numerics.fence(x)
     log_w = None
     if proposal is not None or problem.plain is not problem.target:
         log_q = jax.vmap(source.log_prob, in_axes=-1)(x) if log_q is None else log_q
@@ -134,7 +132,6 @@ def _row_of_chunk(
         log_w, columns, num_valid, transform=transform, with_denominator=weighting.self_normalised,
         controls=controls, coefficients=work.coefficients,
         indicator=bool(getattr(work.problem, "is_indicator", False)), unit_size=unit_size, tail_length=tail_length,
-        one=numerics.runtime_one(key),
     )  # fmt: skip
 
 
@@ -145,9 +142,8 @@ def _draw(work: Work, key: Array, index: Array, size: int, source: Any) -> tuple
         return *work.points.draw(key, index, size, source), None
     mixture = mixture_of(source)
     (x, chosen), _ = work.points.draw(key, index, size, Labelled(mixture))
-    one = numerics.runtime_one(key)
     terms = jax.vmap(partial(mis.log_terms, mixture), in_axes=-1, out_axes=-1)(x)
-    log_terms = numerics.fence(terms, one)
+    log_terms = numerics.fence(terms)
     heuristic = mis.Balance() if work.mis is None else work.mis
     return x, mis.log_density(heuristic, log_terms, chosen), log_terms
 
@@ -157,7 +153,7 @@ def mixture_of(source: Any) -> Any:
     return getattr(source, "mixture", source)
 
 
-@partial(jax.jit, static_argnames=("static", "plan", "with_tail"))
+@partial(jax.jit, static_argnames=("static", "plan", "with_tail"), compiler_options=numerics.KERNEL_OPTIONS)
 def rows_of_call(dynamic, key, first, count, extent, *, static: Static, plan: Plan, with_tail: bool) -> Row:
     """Rows of blocks first .. first + count - 1, stacked; those beyond `count` are left at zero."""
     work = join(dynamic, static)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from mcengine import merging, pareto
+from mcengine import merging, numerics, pareto
 from mcengine.execution.blocks import (
     BLOCK_FLOATS,
     MAX_BLOCK,
@@ -82,7 +82,7 @@ def _rows(work: Work, keys: Array, num_samples: int, plan: Plan, lanes: int) -> 
         yield _merged(jax.tree.map(stacked, *jax.device_get(parts)), tail_length)
 
 
-@partial(jax.jit, static_argnames=("static", "plan", "impl"))
+@partial(jax.jit, static_argnames=("static", "plan", "impl"), compiler_options=numerics.KERNEL_OPTIONS)
 def _kernel(dynamic, key_data: Array, block: Array, extent: Extent, *, static: Static, plan: Plan, impl: str) -> Row:
     """The row of block `block[i]` under key i, for each i."""
     work = join(dynamic, static)

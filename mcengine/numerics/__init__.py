@@ -1,9 +1,11 @@
 """Every trick for number formats, random words and the compiler, each with its reason, in one place."""
 
+from mcengine.numerics.compiler import KERNEL_OPTIONS as KERNEL_OPTIONS
 from mcengine.numerics.compiler import fence as fence
-from mcengine.numerics.compiler import runtime_one as runtime_one
+from mcengine.numerics.elementary import log_of_normal as log_of_normal
 from mcengine.numerics.elementary import normal_quantile as normal_quantile
 from mcengine.numerics.elementary import polynomial as polynomial
+from mcengine.numerics.elementary import sin_cos_of_turn as sin_cos_of_turn
 from mcengine.numerics.formats import add_exponent as add_exponent
 from mcengine.numerics.formats import float_dtype as float_dtype
 from mcengine.numerics.generator import Generator as Generator

@@ -19,11 +19,11 @@ def centred_uniform(bits: UInt32[Array, "words *shape"]) -> Float[Array, "*shape
     tails are resolved to 2^-33 with one word and 2^-65 with two.
     """
     signed = lax.bitcast_convert_type(bits[0], jnp.int32)
-    low = jnp.where(signed < 0, ~signed, signed).astype(float_dtype())
     if bits.shape[0] == 1:
-        magnitude = (low + 0.5) * 2.0**-32
-    else:
-        magnitude = (low + (bits[1].astype(float_dtype()) + 0.5) * 2.0**-32) * 2.0**-32
+        # The same sum for both signs: -(~s + 1/2) = s + 1/2.
+        return (signed.astype(float_dtype()) + 0.5) * 2.0**-32
+    low = jnp.where(signed < 0, ~signed, signed).astype(float_dtype())
+    magnitude = (low + (bits[1].astype(float_dtype()) + 0.5) * 2.0**-32) * 2.0**-32
     return jnp.where(signed < 0, -magnitude, magnitude)
 
 

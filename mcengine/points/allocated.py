@@ -44,5 +44,5 @@ class Allocated(eqx.Module):
         middles = (np.arange(self.unit_size) + 0.5) / self.unit_size
         chosen = numerics.from_unit(jnp.asarray(middles, v.dtype))
         v = jnp.concatenate([jnp.tile(chosen, size // self.unit_size)[None], v[1:]])
-        fenced = numerics.fence(v, numerics.runtime_one(key))
+        fenced = numerics.fence(v)
         return jax.vmap(distribution.forward, in_axes=-1, out_axes=(-1, 0))(fenced)

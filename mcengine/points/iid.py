@@ -43,8 +43,8 @@ class IID(eqx.Module):
             bits = numerics.random_words(block_key, (self.words, distribution.num_uniforms, size), self.generator)
             v = numerics.centred_uniform(bits)
             if distribution.num_uniforms > 1:
-                # Both x and its density read them; of a single one the engine's own fences take care.
-                v = numerics.fence(v, numerics.runtime_one(key))
+                # Both x and its density read them; of a single one the quantile's own fence takes care.
+                v = numerics.fence(v)
             return jax.vmap(distribution.forward, in_axes=-1, out_axes=(-1, 0))(v)
         if hasattr(distribution, "sample_many"):
             x = distribution.sample_many(block_key, size)

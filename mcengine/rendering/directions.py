@@ -107,5 +107,5 @@ class TowardsLamp(eqx.Module):
 
 
 def _direction(sine: Float[Array, ""], turn: Float[Array, ""], z: Float[Array, ""]) -> Float[Array, "3"]:
-    angle = 2.0 * np.pi * turn
-    return jnp.stack([sine * jnp.cos(angle), sine * jnp.sin(angle), z])
+    across, along = numerics.sin_cos_of_turn(turn)
+    return jnp.stack([sine * along, sine * across, z])
