@@ -68,9 +68,9 @@ def main(num_samples: int = 10**8, repeats: int = 5) -> str:
         "our generator, hand-written": lambda: _hand_written_with_ours(key, blocks, 5.0, 5.0, 1.0),
         "estimate, Probability": lambda: mc.estimate(key, indicator, proposal, budget=budget).value,
         "estimate, Expectation of an indicator": lambda: mc.estimate(key, general, proposal, budget=budget).value,
-        "estimate, Probability, threefry": lambda: mc.estimate(
-            key, indicator, proposal, budget=budget, points=mc.points.IID(generator="threefry")
-        ).value,
+        "estimate, Probability, threefry": lambda: (
+            mc.estimate(key, indicator, proposal, budget=budget, points=mc.points.IID(generator="threefry")).value
+        ),
         "NumPy float32": lambda: _numpy(rng, part),
     }
     seconds = interleaved(runs, repeats)

@@ -154,9 +154,7 @@ def _corrected(used: "_Column", num_outputs: int, coefficients: Any) -> "_Column
     return _Column(scale, y * own[:, None] - share[:, None] * taken, used.max_abs[:num_outputs])
 
 
-def _mark(
-    log_w: Array | None, values: Array, valid: Array, indicator: bool
-) -> tuple[Array, Array | None]:
+def _mark(log_w: Array | None, values: Array, valid: Array, indicator: bool) -> tuple[Array, Array | None]:
     """Log-weights and values per column, materialised once, all that the reductions need to see.
 
     Log-weights are -inf where a sample does not contribute and NaN where it ought to but is not finite. Values are None

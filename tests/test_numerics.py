@@ -8,6 +8,7 @@ from scipy import special, stats
 
 from benchmarks import fit_elementary
 from mcengine import numerics
+from mcengine.numerics import elementary
 
 LADDER = np.unique(np.round(2.0 ** np.linspace(0, 30.99, 4000)).astype(np.int64))
 WORDS = np.concatenate([[0], LADDER, 2**31 - 1 - LADDER, [2**31 - 1]])
@@ -136,9 +137,62 @@ def test_a_fence_changes_nothing():
 
 
 @pytest.mark.battery
-def test_the_quantiles_polynomials_are_what_the_fit_gives():
+def test_the_polynomials_are_what_the_fit_gives():
     fits = fit_elementary.fits()
-    for name, used in (("central", numerics._CENTRAL), ("tail", numerics._TAIL)):
-        coefficients, error = fits[name]
-        np.testing.assert_allclose(used, coefficients, rtol=2e-5)
-        assert error < 1.2e-7
+    used = {name: getattr(elementary, f"_{name.upper()}") for name in fits}
+    for name, (coefficients, error) in fits.items():
+        np.testing.assert_allclose(used[name], coefficients, rtol=2e-5)
+        assert error < 2e-7
+
+
+def test_the_fast_logarithm_is_within_a_rounding():
+    x = np.concatenate([2.0 ** np.linspace(-126, 127, 200_001), 1.0 + np.linspace(-1e-3, 1e-3, 20_001)]).astype(
+        np.float32
+    )
+    exact = np.log(x.astype(np.float64))
+    found = np.asarray(numerics.log_of_normal(jnp.asarray(x)), np.float64)
+    assert np.max(np.abs(found - exact) / (1.0 + np.abs(exact))) < 1.2e-7
+    assert float(numerics.log_of_normal(jnp.asarray(1.0))) == 0.0
+    assert float(jax.grad(numerics.log_of_normal)(jnp.asarray(3.0))) == pytest.approx(1 / 3, rel=2e-6)
+
+
+def test_the_sine_and_cosine_of_a_turn():
+    v = np.concatenate([np.linspace(-0.5, 0.5, 100_001), [1e-9, -1e-9, 0.25, -0.25]]).astype(np.float32)
+    sine, cosine = (np.asarray(part, np.float64) for part in numerics.sin_cos_of_turn(jnp.asarray(v)))
+    turn = 2 * np.pi * v.astype(np.float64)
+    assert np.max(np.abs(sine - np.sin(turn))) < 2e-7
+    assert np.max(np.abs(cosine - np.cos(turn))) < 2e-7
+    slope = jax.vmap(jax.grad(lambda x: numerics.sin_cos_of_turn(x)[0]))(jnp.asarray(v))
+    np.testing.assert_allclose(slope, 2 * np.pi * np.cos(turn), atol=3e-5)
+
+
+def test_the_logarithm_sine_and_cosine_in_double_precision():
+    with jax.enable_x64(True):
+        v = jnp.asarray([-0.4, 0.1, 0.3])
+        np.testing.assert_allclose(numerics.log_of_normal(jnp.abs(v)), np.log([0.4, 0.1, 0.3]), rtol=1e-15)
+        np.testing.assert_allclose(numerics.sin_cos_of_turn(v)[0], np.sin(2 * np.pi * np.asarray(v)), rtol=1e-14)
+
+
+def test_what_is_fenced_is_computed_once():
+    """XLA would otherwise repeat the polynomial in the sum and in the maximum."""
+
+    def two_consumers(x, fence):
+        y = fence(numerics.polynomial(tuple(np.linspace(0.3, 1.7, 41)), x))
+        return jnp.sum(y), jnp.max(y), y[::7] * 2.0
+
+    x = jnp.linspace(0.0, 1.0, 2**14)
+    programs = [
+        jax.jit(two_consumers, static_argnums=1).lower(x, fence).compile().as_text()
+        for fence in (numerics.fence, lambda y: y)
+    ]
+    fenced, plain = (text.count(" multiply(") for text in programs)
+    assert fenced < 60  # one polynomial of degree 40
+    assert plain > 75  # without the fence there are two, or this test shows nothing
+
+
+@pytest.mark.parametrize("values", [[0.0, -0.0, 1e-45, np.inf, -np.inf, np.nan, -3.5, 1e38]])
+def test_a_fence_keeps_every_bit(values):
+    for dtype, x64 in ((np.float32, False), (np.float64, True)):
+        with jax.enable_x64(x64):
+            x = np.asarray(values, dtype)
+            np.testing.assert_array_equal(np.asarray(jax.jit(numerics.fence)(x)).view(np.uint8), x.view(np.uint8))

@@ -28,7 +28,9 @@ def _fence(leaf: Array) -> Array:
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return lax.optimization_barrier(leaf)
     bits = lax.bitcast_convert_type(leaf, jnp.uint32 if leaf.dtype == jnp.float32 else jnp.uint64)
-    none = lax.shift_right_logical(lax.shift_right_logical(bits, _word(8 * bits.dtype.itemsize - 1, bits)), _word(1, bits))
+    none = lax.shift_right_logical(
+        lax.shift_right_logical(bits, _word(8 * bits.dtype.itemsize - 1, bits)), _word(1, bits)
+    )
     one = lax.bitcast_convert_type(jnp.ones((), leaf.dtype), bits.dtype)
     return leaf / lax.bitcast_convert_type(none | one, leaf.dtype)
 

@@ -38,6 +38,7 @@ def polynomial(coefficients: tuple[float, ...], x: Float[Array, "*shape"]) -> Fl
     return result
 
 
+@jax.custom_jvp
 def log_of_normal(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """log(x) for positive floats that are not subnormal; in float32 within 1e-7 (1 + |log x|), half of XLA's work.
 
@@ -50,6 +51,12 @@ def log_of_normal(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     exponent = (bits - jnp.int32(0x3F2AAAAB)) >> jnp.int32(23)
     f = lax.bitcast_convert_type(bits - (exponent << jnp.int32(23)), jnp.float32) - 1.0
     return f * polynomial(_LOGARITHM, f) + exponent.astype(jnp.float32) * float(np.log(2.0))
+
+
+@log_of_normal.defjvp
+def _log_of_normal_jvp(primals, tangents):
+    # Bits have no derivative.
+    return log_of_normal(*primals), tangents[0] / primals[0]
 
 
 def sin_cos_of_turn(v: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:

@@ -33,7 +33,7 @@ def hashed(counter: UInt32[Array, "*shape"], k0: UInt32[Array, "..."], k1: UInt3
     return (x ^ (x >> jnp.uint32(14))) + first
 
 
-def random_words(key: Array, shape: tuple[int, ...], generator: Generator = "counter") -> UInt32[Array, "..."]:
+def random_words(key: Array, shape: tuple[int, ...], generator: str = "counter") -> UInt32[Array, "..."]:
     """Random words; the last axis counts samples, each entry of the others is a stream of its own.
 
     **Arguments:** `key`; `shape`, [..., samples] with at most 2^32 samples; `generator`, "counter" or "threefry"
