@@ -44,7 +44,7 @@ def keys(reverse: bool = False) -> Iterator[np.ndarray]:
 
 
 def short(reverse: bool = False) -> Iterator[np.ndarray]:
-    """Blocks of 64 samples in 64 coordinates, as small units of many dimensions have them: mostly keys, few counters."""
+    """Blocks of 64 samples in 64 coordinates, as small units of many dimensions have: mostly keys, few counters."""
     many = np.arange(64, dtype=np.uint32)
     return _blocks(many, (64, 64), reverse)
 

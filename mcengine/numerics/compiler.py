@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-
-# For `jax.jit(..., compiler_options=KERNEL_OPTIONS)`. XLA on CPU takes vectors of 256 bits unless told otherwise; longer
+# For `jax.jit(..., compiler_options=KERNEL_OPTIONS)`. XLA on CPU takes vectors of 256 bits unless told so; longer
 # ones make a kernel of few loads and many products 1.2 to 1.4 times faster. A machine without them takes what it has.
 KERNEL_OPTIONS = {"xla_cpu_prefer_vector_width": 512}
 

@@ -9,7 +9,6 @@ from jaxtyping import Array, Float
 
 from mcengine.numerics.compiler import fence
 
-
 # Minimax fits in relative error; `benchmarks/fit_elementary.py` makes them. The normal quantile, after the form of
 # M. Giles, "Approximating the erfinv function" (2011): z = (1 - 2p) P(t - 3.125) for t = -log(4p(1 - p)) below 6.25,
 # else Q(sqrt(t) - 4.5), up to t = 46, that is p = 1e-20.

@@ -1,7 +1,6 @@
 """Points that are stratified in every coordinate by itself."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, UInt32
 
