@@ -44,6 +44,7 @@ from mcengine.functionals import Histogram as Histogram
 from mcengine.functionals import RiskEstimate as RiskEstimate
 from mcengine.functionals import TailRisk as TailRisk
 from mcengine.gradients import estimate_gradient as estimate_gradient
+from mcengine.gradients import estimate_proposal_gradient as estimate_proposal_gradient
 from mcengine.gradients import gradient_problem as gradient_problem
 from mcengine.gradients import score_control as score_control
 from mcengine.problem import Expectation as Expectation

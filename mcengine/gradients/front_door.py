@@ -10,12 +10,22 @@ from jax.typing import ArrayLike
 
 from mcengine.budgets import Budget
 from mcengine.controls import Controls
-from mcengine.distributions import as_distribution, event_struct, is_transport
+from mcengine.distributions import as_distribution
 from mcengine.engine import estimate
 from mcengine.execution.caching import is_traced
 from mcengine.execution.settings import Execution
-from mcengine.gradients.checks import as_parameters, check_fixed_support, problem_at
-from mcengine.gradients.samples import Image, PathwiseSample, Score, ScoreSample, Uniforms, WeightOfImage
+from mcengine.gradients.checks import as_parameters, check_fixed_support, check_moves, problem_at
+from mcengine.gradients.samples import (
+    Image,
+    PathwiseSample,
+    PlainOf,
+    ProposalOf,
+    Score,
+    ScoreSample,
+    TargetOf,
+    Uniforms,
+    WeightOfImage,
+)
 from mcengine.points import IID, Points
 from mcengine.problem import Expectation
 from mcengine.result import Estimate
@@ -64,8 +74,8 @@ def estimate_gradient(
     for the pathwise form of discrete samples, an indicator or a fixed proposal, and for the score form where the
     support is seen to move and E_p[s] not to be 0.
 
-    When it lies: a jump of f that comes by `jnp.where` is invisible to the pathwise form, whose gradient then lacks what
-    happens at the jump; `Probability` raises instead. A parameter without effect has no hits, and that status.
+    When it lies: a jump of f that comes by `jnp.where` is invisible to the pathwise form, whose gradient then lacks
+    what happens at the jump; `Probability` raises instead. A parameter without effect has no hits, and that status.
 
     Source: P. Glasserman, Monte Carlo Methods in Financial Engineering, chapter 7; Mohamed et al. (2020), JMLR 21.
     """
@@ -94,15 +104,15 @@ def gradient_problem(
     """(problem, proposal, controls) whose estimate is that of `estimate_gradient`: for `replicate`, and for sweeps."""
     if form not in ("score", "pathwise"):
         raise ValueError(f"estimate_gradient: form must be 'score' or 'pathwise', got {form!r}.")
-    parameters = as_parameters(parameters)
-    problem = problem_at(problem_of, parameters)
+    parameters = as_parameters("estimate_gradient", parameters)
+    problem = problem_at("estimate_gradient", problem_of, parameters)
     moving = callable(proposal) and not hasattr(proposal, "log_prob")
     if form == "pathwise":
         return _pathwise(problem_of, parameters, problem, proposal, moving, controls)
-    check_fixed_support(problem_of, parameters)
+    check_fixed_support("estimate_gradient", TargetOf(problem_of), parameters)
     source = proposal(parameters) if moving else proposal
-    if source is None and is_traced(parameters):
-        # Whoever differentiates again gets the Hessian, and not a pathwise derivative of the score.
+    if source is None and (is_traced(parameters) or problem.plain is not problem.target):
+        # Traced: whoever differentiates again gets the Hessian, and not a pathwise derivative of the score.
         source = problem.plain
     source = None if source is None else _frozen(as_distribution(source))
     return Expectation(ScoreSample(problem_of, parameters), problem.target), source, controls
@@ -110,8 +120,8 @@ def gradient_problem(
 
 def score_control(problem_of: Callable[[Any], Any], parameters: Any, pilot: int | None = None) -> Controls:
     """grad log p(x) as controls, whose means under p are 0: what `baseline=True` adds to the score form."""
-    parameters = as_parameters(parameters)
-    return Controls(Score(problem_of, parameters), jax.tree.map(jnp.zeros_like, parameters), pilot)
+    parameters = as_parameters("estimate_gradient", parameters)
+    return Controls(Score(TargetOf(problem_of), parameters), jax.tree.map(jnp.zeros_like, parameters), pilot)
 
 
 def _pathwise(problem_of, parameters, problem, proposal, moving: bool, controls) -> tuple[Any, Any, Any]:
@@ -120,21 +130,9 @@ def _pathwise(problem_of, parameters, problem, proposal, moving: bool, controls)
             "estimate_gradient: the samples of a fixed proposal do not move with the parameters. Use form='score', or "
             "give the proposal of the pathwise form as a function of the parameters."
         )
-    source_of = _Plain(problem_of) if proposal is None else _AsDistribution(proposal)
+    source_of = PlainOf(problem_of) if proposal is None else ProposalOf(proposal)
     source = source_of(parameters)
-    if not is_transport(source):
-        raise ValueError(
-            f"estimate_gradient: the pathwise form needs a transport (num_uniforms and forward(v)), and "
-            f"{type(source).__name__} is none. Use form='score'."
-        )
-    kinds = [leaf.dtype for leaf in jax.tree.leaves(event_struct(source))]
-    if not all(jnp.issubdtype(kind, jnp.floating) for kind in kinds):
-        raise ValueError(
-            f"estimate_gradient: {type(source).__name__} is discrete: its samples jump where the parameters move, and "
-            "a pathwise gradient would silently be 0. Use form='score'."
-        )
-    if hasattr(source, "counts"):
-        raise ValueError("estimate_gradient: a proposal with fixed counts is for form='score'; give its mixture.")
+    check_moves("estimate_gradient", source)
     uniforms = Uniforms(source.num_uniforms)
     weighted = proposal is not None or problem.plain is not problem.target
     integrand = PathwiseSample(problem_of, source_of, parameters, weighted)
@@ -143,24 +141,6 @@ def _pathwise(problem_of, parameters, problem, proposal, moving: bool, controls)
     if not weighted:
         return Expectation(integrand, uniforms), None, controls
     return Expectation(integrand, WeightOfImage(problem.target, source)), uniforms, controls
-
-
-class _Plain(eqx.Module):
-    """The proposal of plain Monte Carlo, as a function of the parameters."""
-
-    problem_of: Callable[[Any], Any]
-
-    def __call__(self, parameters):
-        return as_distribution(self.problem_of(parameters).plain)
-
-
-class _AsDistribution(eqx.Module):
-    """A proposal of the user's, as one of ours, as a function of the parameters."""
-
-    proposal_of: Callable[[Any], Any]
-
-    def __call__(self, parameters):
-        return as_distribution(self.proposal_of(parameters))
 
 
 class _Together(eqx.Module):

@@ -1,6 +1,6 @@
 """One sample's gradient: an integrand like any other, whose mean is the gradient of the mean.
 
-Functions of the parameters are leaves, not static fields: what they close over must be seen by whoever looks for tracers.
+Functions of the parameters are leaves, not static fields, so that whoever looks for tracers sees what they close over.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics, weights
+from mcengine.distributions import as_distribution
 
 
 class ScoreSample(eqx.Module):
@@ -35,13 +36,40 @@ class ScoreSample(eqx.Module):
 
 
 class Score(eqx.Module):
-    """x -> grad log p(x) along the parameters: a control whose mean under the target is 0."""
+    """x -> grad log p(x) along the parameters of p = `law_of(parameters)`. Its mean under p is 0."""
 
-    problem_of: Callable[[Any], Any]
+    law_of: Callable[[Any], Any]
     parameters: Any
 
     def __call__(self, x):
-        return jax.grad(lambda parameters: self.problem_of(parameters).target.log_prob(x))(self.parameters)
+        return jax.grad(lambda parameters: self.law_of(parameters).log_prob(x))(self.parameters)
+
+
+class TargetOf(eqx.Module):
+    """The target of a problem, as a function of the parameters."""
+
+    problem_of: Callable[[Any], Any]
+
+    def __call__(self, parameters):
+        return self.problem_of(parameters).target
+
+
+class PlainOf(eqx.Module):
+    """The proposal of plain Monte Carlo, as a function of the parameters."""
+
+    problem_of: Callable[[Any], Any]
+
+    def __call__(self, parameters):
+        return as_distribution(self.problem_of(parameters).plain)
+
+
+class ProposalOf(eqx.Module):
+    """A proposal of the user's, as one of ours, as a function of the parameters."""
+
+    proposal_of: Callable[[Any], Any]
+
+    def __call__(self, parameters):
+        return as_distribution(self.proposal_of(parameters))
 
 
 class PathwiseSample(eqx.Module):
@@ -56,19 +84,20 @@ class PathwiseSample(eqx.Module):
     weighted: bool = eqx.field(static=True)
 
     def __call__(self, v):
-        log_w_here = self._image(v, self.parameters)[1] if self.weighted else None
+        _, log_w_here = self._image(v, self.parameters)
 
         def moved(parameters):
             f, log_w = self._image(v, parameters)
-            return _times(f, None if log_w_here is None else weights.log_ratio(log_w, log_w_here))
+            return _times(f, weights.log_ratio(log_w, log_w_here))
 
         return _with_value(moved, self.parameters)
 
     def _image(self, v, parameters):
-        """(f(x), log w(x)), the latter None where T draws from the target."""
+        """(f(x), log w(x)) of x = T(v)."""
         problem = self.problem_of(parameters)
         x, log_q = self.source_of(parameters).forward(v)
-        return problem.integrand(x), weights.log_ratio(problem.target.log_prob(x), log_q) if self.weighted else None
+        log_w = weights.log_ratio(problem.target.log_prob(x), log_q) if self.weighted else jnp.zeros_like(log_q)
+        return problem.integrand(x), log_w
 
 
 class Image(eqx.Module):
@@ -102,7 +131,7 @@ class Uniforms(eqx.Module):
 
 
 class WeightOfImage(eqx.Module):
-    """The density of the uniforms that T makes the target of: log w(v) = log p(x) - log q(x), x = T(v)."""
+    """The density of the uniforms whose image under T is the target: log w(v) = log p(x) - log q(x), x = T(v)."""
 
     target: Any
     source: Any
@@ -118,7 +147,7 @@ def _with_value(weighted: Callable[[Any], Any], parameters: Any) -> dict[str, An
     return {"value": value, "gradient": gradient}
 
 
-def _times(f: Any, log_w: Array | None) -> tuple[Any, Any]:
+def _times(f: Any, log_w: Array) -> tuple[Any, Any]:
     """(w f, f) in floats: an integrand may well return integers or truth values."""
     f = jax.tree.map(lambda leaf: jnp.asarray(leaf, numerics.float_dtype()), f)
-    return (f if log_w is None else jax.tree.map(lambda leaf: weights.from_log(log_w) * leaf, f)), f
+    return jax.tree.map(lambda leaf: weights.from_log(log_w) * leaf, f), f
