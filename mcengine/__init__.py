@@ -57,3 +57,4 @@ from mcengine.proposals import scaled as scaled
 from mcengine.proposals import shifted as shifted
 from mcengine.proposals import tilted as tilted
 from mcengine.result import Estimate as Estimate
+from mcengine.shares import choose_shares as choose_shares
