@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import jax
 import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
@@ -50,6 +51,13 @@ def build_problem(cfg: DictConfig) -> tuple[Any, Any]:
 def defensive(problem: Any, base: Any, share: float) -> Any:
     """The proposal `base`, itself perhaps waiting for its problem, with `share` of plain Monte Carlo mixed in."""
     return mc.proposals.defensive(problem.plain, _for_problem(base, problem), share)
+
+
+def chosen_shares(problem: Any, base: Any, pilot: int, floor: float, pilot_seed: int) -> Any:
+    """The mixture `base`, itself perhaps waiting for its problem, with shares chosen by a pilot of its own samples."""
+    # A key of its own: whatever seed the estimates have, they must not meet the pilot's samples again.
+    key = jax.random.fold_in(jax.random.key(pilot_seed), 0x5A5E5)
+    return mc.choose_shares(key, problem, _for_problem(base, problem), budget=mc.Samples(pilot), floor=float(floor))
 
 
 def _for_problem(proposal: Any, problem: Any) -> Any:

@@ -43,6 +43,10 @@ from mcengine.from_arrays import estimate_from as estimate_from
 from mcengine.functionals import Histogram as Histogram
 from mcengine.functionals import RiskEstimate as RiskEstimate
 from mcengine.functionals import TailRisk as TailRisk
+from mcengine.gradients import estimate_gradient as estimate_gradient
+from mcengine.gradients import estimate_proposal_gradient as estimate_proposal_gradient
+from mcengine.gradients import gradient_problem as gradient_problem
+from mcengine.gradients import score_control as score_control
 from mcengine.problem import Expectation as Expectation
 from mcengine.problem import Integral as Integral
 from mcengine.problem import Probability as Probability
@@ -53,3 +57,4 @@ from mcengine.proposals import scaled as scaled
 from mcengine.proposals import shifted as shifted
 from mcengine.proposals import tilted as tilted
 from mcengine.result import Estimate as Estimate
+from mcengine.shares import choose_shares as choose_shares

@@ -40,7 +40,7 @@ class Expectation(eqx.Module):
     exact: Any = eqx.field(converter=_as_exact, default=None, kw_only=True)
 
     @property
-    def plain(self) -> Distribution:
+    def plain(self) -> Any:  # not always a `Distribution`: a density alone will do where there is a proposal
         return self.target
 
     @property

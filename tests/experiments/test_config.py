@@ -18,6 +18,7 @@ SHARED = {"gaussian_policy_entropy": "gaussian_policy", "gaussian_policy_kl": "g
 PAIRS = [(problem, p) for problem in PROBLEMS for p in ["plain", *(OWN[problem] or OWN.get(SHARED.get(problem), []))]]
 USUAL = {
     "defensive": ["proposal=defensive", "proposal@proposal.base=gaussian_tail/shifted"],
+    "chosen_shares": ["proposal=chosen_shares", "proposal@proposal.base=gaussian_tail/defensive"],
 }
 
 
@@ -49,6 +50,16 @@ def test_a_defensive_proposal_takes_any_other():
     # Far from the event only the target's own share is left.
     log_w = float(problem.target.log_prob(jnp.asarray(-3.0)) - proposal.log_prob(jnp.asarray(-3.0)))
     assert log_w == pytest.approx(np.log(10.0), abs=1e-4)
+
+
+def test_chosen_shares_take_any_mixture():
+    _, given = config.build_problem(config.compose(["proposal=gaussian_tail/defensive"]))
+    _, chosen = config.build_problem(config.compose([*USUAL["chosen_shares"], "proposal.floor=0.08"]))
+    assert type(chosen) is type(given)
+    # N(5, 1) is nearly all that is needed.
+    assert float(chosen.defensive_share) == pytest.approx(0.04, rel=1e-5)
+    _, other = config.build_problem(config.compose([*USUAL["chosen_shares"], "proposal.floor=0.2"]))
+    assert float(other.defensive_share) == pytest.approx(0.1, rel=1e-5)
 
 
 @pytest.mark.parametrize("group", ["points", "mis", "weighting", "budget"])

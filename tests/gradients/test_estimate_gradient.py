@@ -1,0 +1,211 @@
+"""Gradients with error bars: closed forms, honest intervals, known variances, and mistakes named."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mcengine as mc
+from mcengine.execution.blocks import rows_of_call
+from tests.gradients.cases import LOGITS, NORMAL, TAIL, assert_closed_form, beyond_four, lifetime, prize, square
+
+
+@pytest.mark.parametrize("name", ["normal, moving proposal", "tail, frozen proposal", "categorical, score"])
+def test_closed_forms_are_met_and_intervals_cover(key, name):
+    assert_closed_form(key, name)
+
+
+def variance(result):
+    """Per sample, of every entry."""
+    return jax.tree.map(lambda error: float(error**2 * result.num_samples), result.std_error)
+
+
+def test_variances_are_the_known_ones(key):
+    # Under N(m, 1), score: Var[x^2 z] = m^4 + 14 m^2 + 15; pathwise: Var[2 x] = 4; less (m^2 + 3)^2 by the baseline.
+    def problem_of(m):
+        return mc.Expectation(lambda x: x**2, mc.Normal(m, 1.0))
+
+    m, options = 1.5, ({}, {"form": "pathwise"}, {"baseline": True})
+    runs = [mc.estimate_gradient(key, problem_of, m, budget=mc.Samples(2**19), **each) for each in options]
+    seen = [variance(run)["gradient"] for run in runs]
+    plain = m**4 + 14 * m**2 + 15
+    assert seen == pytest.approx([plain, 4.0, plain - (m**2 + 3) ** 2], rel=0.04)
+
+
+def test_the_baseline_takes_the_mean_out_of_the_score(key):
+    # f = x under N(5, 1): Var[x z] = 25 + 2, and with z as a control 2.
+    def problem_of(m):
+        return mc.Expectation(lambda x: x, mc.Normal(m, 1.0))
+
+    runs = [mc.estimate_gradient(key, problem_of, 5.0, baseline=on, budget=mc.Samples(2**17)) for on in (False, True)]
+    assert [variance(run)["gradient"] for run in runs] == pytest.approx([27.0, 2.0], rel=0.05)
+    assert runs[1].value["gradient"] == pytest.approx(1.0, abs=4 * runs[1].std_error["gradient"])
+
+
+def test_the_baseline_joins_other_controls(key):
+    def problem_of(m):
+        return mc.Expectation(lambda x: x**2, mc.Normal(m, 1.0))
+
+    known = mc.Controls(lambda x: x**3, 2.0**3 + 3 * 2.0)
+    run = mc.estimate_gradient(key, problem_of, 2.0, controls=known, baseline=True, budget=mc.Samples(2**16))
+    assert run.value["gradient"] == pytest.approx(4.0, abs=4 * run.std_error["gradient"])
+    # Both are polynomials of degree 3: what x^3 and z leave of x^2 z is what is orthogonal to them.
+    assert variance(run)["gradient"] < 0.5 * (2.0**4 + 14 * 2.0**2 + 15 - (2.0**2 + 3) ** 2)
+
+
+def test_controls_know_the_sample_in_the_pathwise_form(key):
+    def problem_of(m):
+        return mc.Expectation(lambda x: x**2, mc.Normal(m, 1.0))
+
+    known = mc.Controls(lambda x: x, 2.0)
+    run = mc.estimate_gradient(key, problem_of, 2.0, form="pathwise", controls=known, budget=mc.Samples(2**14))
+    assert variance(run)["gradient"] < 1e-6  # 2 x is the control itself
+    assert run.value["gradient"] == pytest.approx(4.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("form", ["score", "pathwise"])
+def test_it_is_the_gradient_of_the_estimate_on_the_same_samples(key, form):
+    execution, budget = mc.Execution(block_size=1_024), mc.Samples(1_000)
+
+    def value(p):
+        problem = square(p)
+        proposal = jax.lax.stop_gradient(problem.target) if form == "score" else None
+        return mc.estimate(key, problem, proposal, budget=budget, execution=execution).value
+
+    parameters = jax.tree.map(jnp.asarray, NORMAL)
+    run = mc.estimate_gradient(key, square, NORMAL, form=form, budget=budget, execution=execution)
+    for name, slope in jax.grad(value)(parameters).items():
+        np.testing.assert_allclose(run.value["gradient"][name], slope, rtol=1e-6)
+
+
+def test_in_jit_and_vmap_it_is_the_same(key):
+    def run(key, rate):
+        problem_of = lambda rate: mc.Expectation(jnp.square, mc.Exponential(rate))  # noqa: E731
+        return mc.estimate_gradient(key, problem_of, rate, baseline=True, budget=mc.Samples(1_000))
+
+    keys, rates = jax.random.split(key, 3), jnp.asarray([0.5, 1.5, 2.0])
+    batch, alone = jax.jit(jax.vmap(run))(keys, rates), run(keys[2], rates[2])
+    for name in ("value", "std_error"):
+        for got, host in zip(*map(jax.tree.leaves, (getattr(batch, name), getattr(alone, name))), strict=True):
+            np.testing.assert_allclose(got[2], host, rtol=1e-4)
+    assert batch.status_code.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("form", "proposal"), [("score", None), ("pathwise", lambda p: mc.Normal(p["loc"] + 0.2, 1.3))]
+)
+def test_differentiated_again_it_is_the_hessian(key, form, proposal):
+    def slope(p):
+        run = mc.estimate_gradient(key, square, p, proposal, form=form, budget=mc.Samples(200_000))
+        return run.value["gradient"]["loc"]
+
+    # d2/dloc2 E[x^2] = 2, d2/dloc dscale = 0.
+    second = jax.jit(jax.grad(slope))(jax.tree.map(jnp.asarray, NORMAL))
+    assert float(second["loc"]) == pytest.approx(2.0, abs=0.15)
+    assert float(second["scale"]) == pytest.approx(0.0, abs=0.15)
+
+
+def test_an_array_has_a_jacobian(key):
+    def problem_of(p):
+        return mc.Expectation(lambda x: {"both": jnp.stack([x, p["factor"] * x**2])}, mc.Normal(p["loc"], 1.0))
+
+    run = mc.estimate_gradient(key, problem_of, {"loc": 1.0, "factor": 3.0}, budget=mc.Samples(50_000))
+    exact = {"loc": [1.0, 6.0], "factor": [0.0, 2.0]}
+    for name, truth in exact.items():
+        error = np.nan_to_num(run.std_error["gradient"]["both"][name])
+        np.testing.assert_array_less(abs(run.value["gradient"]["both"][name] - truth), 4.5 * error + 1e-9)
+
+
+def test_a_moving_limit_of_an_integral_is_pathwise(key):
+    run = mc.estimate_gradient(
+        key, lambda b: mc.Integral(lambda x: x**2, 0.0, b), 2.0, form="pathwise",
+        points=mc.points.Sobol(), budget=mc.Samples(2**14),
+    )  # fmt: skip
+    assert run.value["gradient"] == pytest.approx(4.0, rel=1e-4)
+    assert run.num_units < 2**14
+
+
+def test_a_parameter_of_the_integrand_alone_is_its_derivative(key):
+    run = mc.estimate_gradient(
+        key, lambda a: mc.Integral(lambda x: jnp.exp(a * x), 0.0, 2.0), 0.5, budget=mc.Samples(50_000)
+    )
+    # d/da (e^(2 a) - 1) / a = 2 e^(2 a) / a - (e^(2 a) - 1) / a^2.
+    assert run.value["gradient"] == pytest.approx(4 * np.e - 4 * (np.e - 1), abs=4.5 * run.std_error["gradient"])
+
+
+def test_a_tolerance_holds_for_the_gradient_too(key):
+    budget = mc.Tolerance(atol=0.02, rtol=0.0)
+    run = mc.estimate_gradient(key, lifetime, 2.5, budget=budget)
+    low, high = run.interval()
+    assert high["gradient"] - low["gradient"] <= 0.04
+    assert low["gradient"] <= -0.16 <= high["gradient"]
+
+
+def test_a_new_number_compiles_nothing(key):
+    def run(loc):
+        return mc.estimate_gradient(key, square, {"loc": loc, "scale": 1.0}, budget=mc.Samples(1_000))
+
+    run(0.5)
+    before = rows_of_call._cache_size()
+    run(0.75)
+    assert rows_of_call._cache_size() == before
+
+
+def test_a_gradient_that_is_not_a_number_says_so(key):
+    def problem_of(m):  # the other branch of `where` has the derivative 0 times infinity
+        return mc.Expectation(lambda x: jnp.where(x > 0, jnp.sqrt(jnp.maximum(x, 0.0)), 0.0), mc.Normal(m, 1.0))
+
+    run = mc.estimate_gradient(key, problem_of, 0.0, form="pathwise", budget=mc.Samples(1_000))
+    assert run.status == mc.Status.NON_FINITE
+    assert run.num_nonfinite > 100
+
+
+def test_a_parameter_without_effect_has_no_hits(key):
+    run = mc.estimate_gradient(
+        key, lambda p: mc.Expectation(lambda x: x, mc.Normal(p[0], 1.0)), (2.0, 7.0), budget=mc.Samples(4_000)
+    )
+    assert run.value["gradient"][1] == 0
+    assert run.status_codes["gradient"][1] == mc.Status.NO_HITS
+    assert run.status_codes["gradient"][0] == mc.Status.OK
+
+
+def test_a_support_may_move_where_the_density_vanishes(key):
+    # A Weibull of shape 3 begins like x^2.
+    def problem_of(start):
+        return mc.Expectation(lambda x: x, mc.Affine(mc.Weibull(3.0, 1.0), start, 1.0))
+
+    run = mc.estimate_gradient(key, problem_of, 2.0, budget=mc.Samples(100_000))
+    assert run.value["gradient"] == pytest.approx(1.0, abs=4.5 * run.std_error["gradient"])
+
+
+def from_zero(top):
+    return mc.Expectation(lambda x: x, mc.Uniform(0.0, top))
+
+
+def level(p):
+    return mc.Probability(lambda x: x, mc.Normal(0.0, 1.0), p)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "words"),
+    [
+        ((lifetime, 2), {}, TypeError, "parameters must be a float"),
+        ((square, {"loc": 1.0, "scale": True}), {}, TypeError, r"parameters\['scale'\] must be a float"),
+        ((lifetime, 1j), {}, TypeError, "must be a float"),
+        ((lifetime, ()), {}, ValueError, "no parameters"),
+        ((lambda p: p, 1.0), {}, TypeError, "problem_of must return an Expectation"),
+        ((mc.Expectation(lambda x: x, mc.Normal()), 1.0), {}, TypeError, "must be a function of the parameters"),
+        ((lifetime, 1.0), {"form": "frozen"}, ValueError, "form must be 'score' or 'pathwise', got 'frozen'"),
+        ((lifetime, 1.0, mc.Exponential(2.0)), {"form": "pathwise"}, ValueError, "fixed proposal do not move"),
+        ((lifetime, 1.0), {"form": "pathwise", "baseline": True}, ValueError, "a control of the score form"),
+        ((lifetime, 1.0), {"weighting": mc.weighting.SelfNormalised()}, ValueError, "a ratio"),
+        ((prize, LOGITS), {"form": "pathwise"}, ValueError, "Categorical is discrete"),
+        ((beyond_four, TAIL), {"form": "pathwise"}, ValueError, "gradient of a Probability would silently be 0"),
+        ((level, 1.0), {}, ValueError, "a threshold that is not differentiated"),
+        ((from_zero, 2.0), {}, ValueError, "the support of Uniform moves"),
+        ((lambda b: mc.Integral(lambda x: x, 0.0, b), 1.0), {}, ValueError, "Use the pathwise form"),
+    ],
+)
+def test_mistakes_are_named(arguments, options, error, words):
+    with pytest.raises(error, match=words):
+        mc.estimate_gradient(jax.random.key(0), *arguments, budget=mc.Samples(100), **options)
