@@ -43,6 +43,8 @@ from mcengine.from_arrays import estimate_from as estimate_from
 from mcengine.functionals import Histogram as Histogram
 from mcengine.functionals import RiskEstimate as RiskEstimate
 from mcengine.functionals import TailRisk as TailRisk
+from mcengine.paired import difference as difference
+from mcengine.paired import pairing_gain as pairing_gain
 from mcengine.problem import Expectation as Expectation
 from mcengine.problem import Integral as Integral
 from mcengine.problem import Probability as Probability
