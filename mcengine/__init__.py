@@ -9,6 +9,7 @@ from mcengine import weights as weights
 from mcengine.budgets import Samples as Samples
 from mcengine.budgets import Seconds as Seconds
 from mcengine.budgets import Tolerance as Tolerance
+from mcengine.conditioning import conditional as conditional
 from mcengine.controls import Components as Components
 from mcengine.controls import Controls as Controls
 from mcengine.diagnostics import Status as Status
@@ -43,6 +44,8 @@ from mcengine.from_arrays import estimate_from as estimate_from
 from mcengine.functionals import Histogram as Histogram
 from mcengine.functionals import RiskEstimate as RiskEstimate
 from mcengine.functionals import TailRisk as TailRisk
+from mcengine.mlmc import MultilevelEstimate as MultilevelEstimate
+from mcengine.mlmc import multilevel as multilevel
 from mcengine.paired import difference as difference
 from mcengine.paired import pairing_gain as pairing_gain
 from mcengine.problem import Expectation as Expectation
