@@ -9,6 +9,7 @@ from mcengine import weights as weights
 from mcengine.budgets import Samples as Samples
 from mcengine.budgets import Seconds as Seconds
 from mcengine.budgets import Tolerance as Tolerance
+from mcengine.conditioning import conditional as conditional
 from mcengine.controls import Components as Components
 from mcengine.controls import Controls as Controls
 from mcengine.diagnostics import Status as Status
@@ -47,6 +48,10 @@ from mcengine.gradients import estimate_gradient as estimate_gradient
 from mcengine.gradients import estimate_proposal_gradient as estimate_proposal_gradient
 from mcengine.gradients import gradient_problem as gradient_problem
 from mcengine.gradients import score_control as score_control
+from mcengine.mlmc import MultilevelEstimate as MultilevelEstimate
+from mcengine.mlmc import multilevel as multilevel
+from mcengine.paired import difference as difference
+from mcengine.paired import pairing_gain as pairing_gain
 from mcengine.problem import Expectation as Expectation
 from mcengine.problem import Integral as Integral
 from mcengine.problem import Probability as Probability

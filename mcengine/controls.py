@@ -70,6 +70,8 @@ class Controls(eqx.Module):
         h = jax.vmap(self.function, in_axes=-1, out_axes=-1)(x)
         centred = jax.tree.map(lambda v, m: v - m.astype(v.dtype)[..., None], h, self.means)
         values = jnp.concatenate([leaf.reshape(-1, leaf.shape[-1]) for leaf in jax.tree.leaves(centred)])
+        if log_w is not None and log_w.ndim > 1:
+            raise ValueError("Controls: the problem weighs each output by itself, so no weight is the controls' own.")
         return Columns(None if log_w is None else jnp.broadcast_to(log_w, values.shape), values)
 
 

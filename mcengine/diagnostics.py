@@ -43,8 +43,8 @@ _SENTENCES = {
     Status.FEW_UNITS: "few units: an error bar from fewer than 8 exchangeable units says little; raise the budget.",
     Status.BUDGET_SPENT: "budget spent before the tolerance was reached: the interval holds, but is longer than asked "
     "for; raise max_samples, or use a better proposal or points.",
-    Status.BIASED: "biased weights: what the weighting took away is not small against the error bar; raise its limit "
-    "or use raw weights.",
+    Status.BIASED: "biased: what the weighting took away, or the finest level left out, is not small against the error "
+    "bar; raise the weighting's limit or use raw weights, or allow finer levels.",
     Status.ROUNDING: "float32 rounding is as large as the error bar; enable x64, or trust no more than 6 digits.",
     Status.HEAVY_TAIL: "heavy-tailed weights (k-hat not clearly below 0.5): the interval is optimistic; use a proposal "
     "with heavier tails or a defensive mixture, or draw more samples.",

@@ -73,7 +73,7 @@ def _sum(values: Float[Array, "C n"]) -> Float[Array, " C"]:
 
 
 def row_of_block(
-    log_w: Float[Array, " n"] | None,
+    log_w: Float[Array, " n"] | Float[Array, "K n"] | None,
     values: Float[Array, "K n"],
     num_valid: Array,
     *,

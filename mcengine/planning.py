@@ -173,7 +173,7 @@ def _recipe(work: Work, source: Any) -> tuple[Recipe, int]:
     largest = jnp.asarray(jnp.nan, numerics.float_dtype())
     if problem.value_bound is not None and untouched:
         share = 1.0 if plain else getattr(proposal, "defensive_share", None)
-        if share is not None and (plain or _same(getattr(proposal, "target", None), problem.target)):
+        if share is not None and (plain or same_law(getattr(proposal, "target", None), problem.target)):
             largest = jnp.asarray(problem.value_bound / share, numerics.float_dtype())
     recipe = Recipe(
         treedef=treedef,
@@ -188,7 +188,7 @@ def _recipe(work: Work, source: Any) -> tuple[Recipe, int]:
     return recipe, uniforms + recipe.num_outputs
 
 
-def _same(a: Any, b: Any) -> bool:
+def same_law(a: Any, b: Any) -> bool:
     """Whether two distributions are the same object or equal leaf by leaf; unknown (False) where traced."""
     if a is b:
         return True

@@ -22,7 +22,8 @@ from mcengine.distributions.foreign import as_density
 from mcengine.distributions.univariate import concrete
 
 
-def _as_exact(value):
+def as_exact(value: Any) -> Any:
+    """The true value, of whatever structure, in NumPy float64; None where it is not known."""
     # float64 always: the truth must not be rounded to the precision of what is compared with it.
     return None if value is None else jax.tree.map(lambda v: np.asarray(v, np.float64), value)
 
@@ -37,7 +38,7 @@ class Expectation(eqx.Module):
 
     integrand: Callable[[Any], Any]
     target: Any = eqx.field(converter=as_density)
-    exact: Any = eqx.field(converter=_as_exact, default=None, kw_only=True)
+    exact: Any = eqx.field(converter=as_exact, default=None, kw_only=True)
 
     @property
     def plain(self) -> Any:  # not always a `Distribution`: a density alone will do where there is a proposal
@@ -99,7 +100,7 @@ class Integral(eqx.Module):
     integrand: Callable[[Any], Any]
     lower: Float[Array, "..."] = eqx.field(converter=as_parameter)
     upper: Float[Array, "..."] = eqx.field(converter=as_parameter)
-    exact: Any = eqx.field(converter=_as_exact, default=None, kw_only=True)
+    exact: Any = eqx.field(converter=as_exact, default=None, kw_only=True)
 
     def __check_init__(self):
         check_limits("Integral", self.lower, self.upper)
@@ -150,7 +151,7 @@ class Probability(eqx.Module):
     score: Callable[[Any], Float[Array, ""]]
     target: Any = eqx.field(converter=as_density)
     threshold: Float[Array, "..."] = eqx.field(converter=as_parameter)
-    exact: Any = eqx.field(converter=_as_exact, default=None, kw_only=True)
+    exact: Any = eqx.field(converter=as_exact, default=None, kw_only=True)
 
     def __check_init__(self):
         threshold = concrete(self.threshold)

@@ -114,7 +114,9 @@ def weigh(work: Work, key: Array, index: Array, size: int) -> tuple[Array | None
     log_w = None
     if proposal is not None or problem.plain is not problem.target:
         log_q = jax.vmap(source.log_prob, in_axes=-1)(x) if log_q is None else log_q
-        log_w = weights.log_ratio(jax.vmap(problem.target.log_prob, in_axes=-1)(x), log_q)
+        # [n], or [K, n] from a target with a weight for each output, which the proposal's one density serves.
+        log_p = jax.vmap(problem.target.log_prob, in_axes=-1, out_axes=-1)(x)
+        log_w = weights.log_ratio(log_p, jnp.broadcast_to(log_q, log_p.shape))
     return log_w, jax.vmap(problem.integrand, in_axes=-1, out_axes=-1)(x), x, log_terms
 
 

@@ -1,12 +1,13 @@
 """Small problems with exact answers, each showing one thing: a tail, weights, a failure, two policies' distance."""
 
+from mcengine.teaching.bumped_mean import bumped_mean
 from mcengine.teaching.far_apart import between, far_apart, predicted_variance
 from mcengine.teaching.fish_pond import FishCount, Middle, Shore, fish_pond, unweighted_mean, where_the_fish_are
 from mcengine.teaching.gaussian_policies import halfway, policy_entropy, policy_kl, policy_mean
 from mcengine.teaching.gaussian_tail import best_tilt, defensive, gaussian_tail, shifted, tilted, wider
 
 __all__ = [
-    "FishCount", "Middle", "Shore", "best_tilt", "between", "defensive", "far_apart", "fish_pond", "gaussian_tail",
-    "halfway", "policy_entropy", "policy_kl", "policy_mean", "predicted_variance", "shifted", "tilted",
+    "FishCount", "Middle", "Shore", "best_tilt", "between", "bumped_mean", "defensive", "far_apart", "fish_pond",
+    "gaussian_tail", "halfway", "policy_entropy", "policy_kl", "policy_mean", "predicted_variance", "shifted", "tilted",
     "unweighted_mean", "where_the_fish_are", "wider",
 ]  # fmt: skip

@@ -1,0 +1,33 @@
+"""The fall of an index with the last day integrated in closed form."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mcengine.conditioning import ConditionalProbability, conditional
+from mcengine.finance.index_fall import index_fall
+
+
+def last_return(other_days: Float[Array, " others"], threshold: Float[Array, ""]) -> Float[Array, ""]:
+    """The last day's log return below which the loss -sum_t r_t reaches the threshold."""
+    return -threshold - jnp.sum(other_days)
+
+
+def conditional_index_fall(
+    fall=0.2,
+    days=10,
+    csv: str | Path | None = None,
+    *,
+    date_column: str | None = None,
+    price_column: str | None = None,
+    max_gap_days: int = 10,
+) -> ConditionalProbability:
+    """`index_fall` as E[P(r_days <= log(1 - fall) - sum of the other days)], the last day's Student-t in closed form.
+
+    Samples are of the other days, event shape [days - 1]. The arguments and the exact value are those of `index_fall`.
+
+    **Raises:** as `index_fall`, and `ValueError` for a single day, of which nothing would be left.
+    """
+    problem = index_fall(fall, days, csv, date_column=date_column, price_column=price_column, max_gap_days=max_gap_days)
+    return conditional(problem, -1, last_return, above=False)
