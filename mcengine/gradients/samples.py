@@ -124,7 +124,7 @@ class Uniforms(eqx.Module):
         return v, jnp.zeros((), v.dtype)
 
     def sample(self, key: PRNGKeyArray):
-        return numerics.centred_uniform(numerics.uniform_bits(key, 1, (self.num_uniforms,)))
+        return numerics.centred_uniform(numerics.random_words(key, (1, self.num_uniforms), "threefry"))
 
     def log_prob(self, v) -> Float[Array, ""]:
         return jnp.where(jnp.all(jnp.abs(v) <= 0.5), 0.0, -jnp.inf)

@@ -43,8 +43,8 @@ def multilevel(
     falls faster than C_l grows, a root mean square error eps costs eps^-2, as if no fine level were needed at all.
 
     Level by level a pilot finds V_l and E[P_l - P_(l-1)], until what finer levels would add (by extrapolation, see
-    `mcengine.mlmc.allocation.bias`) is seen to be small enough. All its samples are then thrown away: the estimate is from fresh
-    ones, in counts that they had no part in, and so is its bias.
+    `mcengine.mlmc.allocation.bias`) is seen to be small enough. All its samples are then thrown away: the estimate is
+    from fresh ones, in counts that they had no part in, and so is its bias.
 
     **Arguments:**
 
