@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcengine import exact_sums, numerics
+from mcengine.columns import finite
 from mcengine.moments import AnyArray, Moments, Row, SampleStats
 
 
@@ -20,12 +22,12 @@ def merge(a: Row, b: Row, xp: Any = np) -> Row:
 
 def _common_scale(a: AnyArray, b: AnyArray, xp: Any) -> tuple[AnyArray, AnyArray, AnyArray]:
     scale = xp.maximum(a, b)
-    safe = _finite(scale, xp)
-    return scale, xp.exp(xp.where(a > -xp.inf, a - safe, -xp.inf)), xp.exp(xp.where(b > -xp.inf, b - safe, -xp.inf))
+    safe = finite(scale, xp)
+    return scale, numerics.two_to(a - safe, xp), numerics.two_to(b - safe, xp)
 
 
 def _merge_moments(a: Moments, b: Moments, xp: Any) -> Moments:
-    scale, ra, rb = _common_scale(a.log_scale, b.log_scale, xp)
+    scale, ra, rb = _common_scale(a.exponent, b.exponent, xp)
     count = a.count + b.count
     share = (b.count / xp.maximum(count, 1.0))[..., None]
     mean_a, delta = a.mean * ra, b.mean * rb - a.mean * ra
@@ -38,11 +40,12 @@ def _merge_moments(a: Moments, b: Moments, xp: Any) -> Moments:
         + factor[..., None] * delta[..., :, None] * delta[..., None, first_aux:]
     )
     m2 = a.m2 * ra * ra + b.m2 * rb * rb + factor * delta * delta
-    return Moments(count, scale, mean_a + delta * share, m2, cross)
+    total = exact_sums.add(a.total * ra[..., None], b.total * rb[..., None], xp)
+    return Moments(count, scale, mean_a + delta * share, m2, cross, total)
 
 
 def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
-    scale, ra, rb = _common_scale(a.log_scale, b.log_scale, xp)
+    scale, ra, rb = _common_scale(a.exponent, b.exponent, xp)
     length = max(a.log_tail.shape[-1], b.log_tail.shape[-1])
     both = xp.concatenate([a.log_tail, b.log_tail], axis=-1)
     log_tail = -xp.sort(-both, axis=-1)[..., :length]
@@ -63,7 +66,7 @@ def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
 def as_one_unit(row: Row, xp: Any = jnp) -> Row:
     """The row of samples that are all of one unit: their mean is one number to the error bar."""
     m = row.moments
-    unit = Moments(xp.ones_like(m.count), m.log_scale, m.mean, xp.zeros_like(m.m2), xp.zeros_like(m.cross))
+    unit = Moments(xp.ones_like(m.count), m.exponent, m.mean, xp.zeros_like(m.m2), xp.zeros_like(m.cross), m.total)
     return Row(unit, row.stats)
 
 
@@ -127,6 +130,3 @@ def _stack(rows: list[Row]) -> Row:
     length = max(row.stats.log_tail.shape[-1] for row in rows)
     return _map(lambda *leaves: np.stack(leaves), *(with_tail_length(row, length) for row in rows))
 
-
-def _finite(log_scale: Any, xp: Any) -> Any:
-    return xp.where(log_scale > -xp.inf, log_scale, 0.0)
