@@ -49,6 +49,7 @@ def estimate(
     weighting: Weighting = Raw(),
     controls: Any = None,
     functional: TailRisk | Histogram | None = None,
+    covariance: str | None = "diagonal",
     execution: Execution = Execution(),
 ) -> Estimate:
     """Estimate mu = E_p[f] = E_q[w f], w = p / q, with its error bar and a status that says how far to trust it.
@@ -72,6 +73,8 @@ def estimate(
     - `points`, `weighting`, `execution`: how samples are laid out, what becomes of weights, how the work is cut up.
     - `mis`: how the components of a mixture proposal share the work, `mis.Balance()` by default.
     - `functional`: `TailRisk(levels)` or `Histogram(edges)` of f instead of its mean.
+    - `covariance` of many outputs: "diagonal", each has its error bar; "full", with `result.covariance` and
+      `result.combination(c)`; None, error bars from means of about 64 batches, cheaper (ESS and k-hat are then NaN).
     - `controls`: what is known besides, `Controls(function, means)`; their coefficients come from a pilot of its own.
 
     **Raises:** `ValueError` or `TypeError` for events of different shape, a proposal seen to miss part of the target
@@ -81,11 +84,11 @@ def estimate(
     if isinstance(functional, Histogram):
         problem = mc_problem.Expectation(functional.of(problem.integrand), problem.target)
     elif isinstance(functional, TailRisk):
-        run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution)
+        run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution, covariance)
         return estimate_tail_risk(key, functional, run)
     elif functional is not None:
         raise TypeError(f"estimate: functional must be mc.TailRisk(levels) or mc.Histogram(edges), got {functional!r}.")
-    run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution)
+    run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution, covariance)
     closure = closes_over_trace(run.work)
     if closure or is_traced((run.work, key)):
         return _estimate_in_trace(run, key, closure)
@@ -147,6 +150,7 @@ def replicate(
     mis: Heuristic | None = None,
     weighting: Weighting = Raw(),
     controls: Any = None,
+    covariance: str | None = "diagonal",
     execution: Execution = Execution(),
 ) -> Estimate:
     """Independent estimates of one problem, one per key, vmapped: for measuring an estimator.
@@ -163,7 +167,7 @@ def replicate(
         raise TypeError(f"replicate: budget must be mc.Samples(n), got {budget!r}.")
     if np.ndim(keys) != 1 or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         raise TypeError(f"replicate: keys must be an array of keys such as jax.random.split(key, 400), got {keys!r}.")
-    run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution)
+    run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution, covariance)
     check_support(run.work.problem, run.work.proposal, run.recipe.self_normalised)
     start = time.perf_counter()
     if run.pilot is not None:  # every replicate has a pilot of its own

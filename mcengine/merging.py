@@ -96,27 +96,47 @@ def _map(function: Any, *rows: Row) -> Row:
 class RowTree:
     """Rows that arrive in order, merged in float64 in the same binary tree as `merge_all` over all of them.
 
-    Complete aligned subtrees of 256 rows are folded as soon as they are there, so memory does not grow with the run.
+    Complete aligned subtrees are folded as soon as they are there: of `CHUNK` rows at once, which is quick where rows are
+    small, or fewer where that would fill the memory, and then of two subtrees of the same size. So the memory is that of
+    a chunk and the logarithm of the run.
     """
 
-    CHUNK = 256
+    CHUNK, CHUNK_BYTES = 256, 2**25
 
     def __init__(self) -> None:
-        self._folded: list[Row] = []
+        self._folded: list[tuple[int, Row]] = []  # (level, subtree of 2^level chunks)
         self._waiting: list[Row] = []
+        self._chunk = 0
 
     def append(self, rows: Row) -> None:
         """Add rows stacked along the first axis."""
         for i in range(rows.moments.count.shape[0]):
             self._waiting.append(_map(lambda leaf, i=i: np.asarray(leaf[i], np.float64), rows))
-            if len(self._waiting) == self.CHUNK:
-                self._folded.append(merge_all(_stack(self._waiting)))
+            self._chunk = self._chunk or self._rows_in(self.CHUNK_BYTES, self._waiting[0])
+            if len(self._waiting) >= self._chunk:
+                self._fold(merge_all(_stack(self._waiting)))
                 self._waiting = []
+
+    def _rows_in(self, num_bytes: int, row: Row) -> int:
+        """A power of two, settled by the first row, which has a tail if any has."""
+        fitting = num_bytes // sum(leaf.nbytes for leaf in jax.tree.leaves(row))
+        return min(self.CHUNK, 2 ** max(0, fitting.bit_length() - 1))
+
+    def _fold(self, row: Row) -> None:
+        level = 0
+        while self._folded and self._folded[-1][0] == level:
+            row = merge_all(_stack([self._folded.pop()[1], row]))
+            level += 1
+        self._folded.append((level, row))
 
     def merged(self) -> Row:
         """The row of everything so far."""
-        rest = [merge_all(_stack(self._waiting))] if self._waiting else []
-        return merge_all(_stack(self._folded + rest))
+        parts = [row for _, row in self._folded] + ([merge_all(_stack(self._waiting))] if self._waiting else [])
+        # An odd one waits for what is to its left, as in `merge_all`.
+        row = parts.pop()
+        while parts:
+            row = merge_all(_stack([parts.pop(), row]))
+        return row
 
 
 def with_tail_length(rows: Row, length: int) -> Row:

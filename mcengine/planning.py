@@ -14,12 +14,14 @@ from mcengine.budgets import Samples, Seconds, Tolerance
 from mcengine.checks import check_events, check_tolerance, check_transport
 from mcengine.controls import Components, coefficients
 from mcengine.distributions import as_distribution, event_struct
-from mcengine.execution.blocks import Plan, Work, mixture_of, plan_of
+from mcengine.execution.blocks import Floats, Plan, Work, mixture_of, plan_of
 from mcengine.execution.caching import is_traced
 from mcengine.execution.settings import Execution
 from mcengine.mis import Balance, Heuristic, Optimal
 from mcengine.points import IID, Allocated, Points, Sobol
+from mcengine.points.batches import Batches, batch_size
 from mcengine.points.units import Prefixes
+from mcengine.covariance import check_covariance
 from mcengine.recipe import Recipe
 from mcengine.weighting import Weighting
 
@@ -27,6 +29,8 @@ from mcengine.weighting import Weighting
 LOOK_BLOCK, PREFIX_BLOCK = 2**13, 2**11
 # Of N points in R scrambles the error falls like R N^-3/2: few and long ones, as few as a t interval bears.
 GROWING_UNITS = 8
+# Floats of an output in a row, about; outputs whose covariances fit in memory, a few matrices at a time.
+ROW_COLUMNS, MAX_FULL = 11, 2**11
 # The pilot of a run whose sample count is not known beforehand is an eighth of this.
 PILOT_WITHOUT_COUNT = 2**17
 
@@ -40,18 +44,26 @@ class Pilot(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A checked and planned run: what `estimate` knows before the first sample. `floats` is one sample's size."""
+    """A checked and planned run: what `estimate` knows before the first sample."""
 
     work: Work
     recipe: Recipe
     plan: Plan
     num_samples: int | None
-    floats: int
+    floats: Floats
     pilot: Pilot | None
 
 
 def prepare(
-    problem: Any, proposal: Any, budget: Any, points: Any, mis: Any, weighting: Any, controls: Any, execution: Execution
+    problem: Any,
+    proposal: Any,
+    budget: Any,
+    points: Any,
+    mis: Any,
+    weighting: Any,
+    controls: Any,
+    execution: Execution,
+    covariance: str | None = "diagonal",
 ) -> Run:
     """Check the arguments and settle everything that is known before the first sample is drawn."""
     if not isinstance(budget, Samples | Seconds | Tolerance):
@@ -65,9 +77,12 @@ def prepare(
         problem = dataclasses.replace(problem, exact=None)
     source = as_distribution(problem.plain) if proposal is None else proposal
     check_events(problem, source)
+    check_covariance(covariance)
     points = _allocated(_settled(points, budget), proposal)
+    if covariance is None and points.unit_size == 1 and not isinstance(points, Prefixes):
+        points = Batches(points, batch_size(budget))
     check_transport(points, source)
-    work = Work(problem, proposal, points, weighting, *_combination(mis, controls, weighting, source))
+    work = Work(problem, proposal, points, weighting, *_combination(mis, controls, weighting, source), covariance=covariance)
     recipe, floats = _recipe(work, source)
     unit = points.unit_size
     num_samples = budget.count - budget.count % unit if isinstance(budget, Samples) else None
@@ -122,7 +137,7 @@ def _combination(mis: Any, controls: Any, weighting: Any, source: Any) -> tuple[
     return (None if isinstance(mis, Balance | Optimal) else mis), controls
 
 
-def _pilot(work: Work, num_samples: int | None, floats: int, execution: Execution, source: Any) -> Pilot:
+def _pilot(work: Work, num_samples: int | None, floats: Floats, execution: Execution, source: Any) -> Pilot:
     number = work.controls.number(event_struct(source), source)
     count = work.controls.pilot
     if count is None:
@@ -131,8 +146,9 @@ def _pilot(work: Work, num_samples: int | None, floats: int, execution: Executio
     # Independent samples whatever the points: their covariances are what a small pilot can tell.
     points = work.points if isinstance(work.points, Allocated) else IID()
     count = max(count - count % points.unit_size, points.unit_size)
-    pilot = dataclasses.replace(work, points=points)
-    return Pilot(pilot, plan_of(count, floats + number, execution, points.unit_size), count)
+    pilot = dataclasses.replace(work, points=points, covariance="diagonal")
+    floats = Floats(floats.sample + number, floats.row + number * number)
+    return Pilot(pilot, plan_of(count, floats, execution, points.unit_size), count)
 
 
 def pilot_key(key: Array) -> Array:
@@ -156,8 +172,8 @@ def check_methods(caller: str, **methods: Any) -> None:
             raise TypeError(f"{caller}: {name} must be an object such as those of mc.{name}, got {value!r}.")
 
 
-def _recipe(work: Work, source: Any) -> tuple[Recipe, int]:
-    """The recipe, and how many floats (uniforms and outputs) one sample needs."""
+def _recipe(work: Work, source: Any) -> tuple[Recipe, Floats]:
+    """The recipe, and how many floats a sample and a row need."""
     problem, proposal = work.problem, work.proposal
     event = event_struct(source)
     value = jax.eval_shape(problem.integrand, event)
@@ -183,9 +199,16 @@ def _recipe(work: Work, source: Any) -> tuple[Recipe, int]:
         bounded_by_one=indicator,
         epsilon=float(jnp.finfo(numerics.float_dtype()).eps),
         largest=largest,
+        covariance=work.covariance,
     )
+    num_outputs = recipe.num_outputs
+    if work.covariance == "full" and num_outputs > MAX_FULL:
+        raise ValueError(
+            f"estimate: covariance='full' keeps a matrix, for at most {MAX_FULL:,} outputs; here are {num_outputs:,}."
+        )
     uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in jax.tree.leaves(event))
-    return recipe, uniforms + recipe.num_outputs
+    cross = num_outputs * num_outputs if work.covariance == "full" else 0
+    return recipe, Floats(uniforms + num_outputs, ROW_COLUMNS * num_outputs + cross)
 
 
 def _same(a: Any, b: Any) -> bool:
