@@ -86,7 +86,10 @@ def _flat(coefficients: Any, recipe: Recipe) -> np.ndarray:
     leaves, treedef = jax.tree.flatten(coefficients)
     if treedef == recipe.treedef:
         try:
-            fitted = [np.broadcast_to(np.asarray(x, np.float64), shape) for x, shape in zip(leaves, recipe.shapes, strict=True)]
+            fitted = [
+                np.broadcast_to(np.asarray(x, np.float64), shape)
+                for x, shape in zip(leaves, recipe.shapes, strict=True)
+            ]
             return np.concatenate([leaf.reshape(-1) for leaf in fitted])
         except ValueError:
             pass

@@ -149,4 +149,3 @@ def with_tail_length(rows: Row, length: int) -> Row:
 def _stack(rows: list[Row]) -> Row:
     length = max(row.stats.log_tail.shape[-1] for row in rows)
     return _map(lambda *leaves: np.stack(leaves), *(with_tail_length(row, length) for row in rows))
-

@@ -5,7 +5,7 @@ Two kinds of sums. `Moments` see *units*: their mean, spread and cross terms mak
 largest |w f|, so that float32 kernels reach 1e-300 and changing a scale rounds nothing.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -104,6 +104,8 @@ def row_of_block(
     one: Float[Array, ""] | None = None,
     covariance: str | None = "diagonal",
     exact: bool = False,
+    num_denominators: int = 0,
+    tailed: tuple[int, ...] | None = None,
 ) -> Row:
     """The row of one block of n samples, of which the first `num_valid` count.
 
@@ -112,11 +114,13 @@ def row_of_block(
     column; `controls`, auxiliary columns (log_w, values) too, or taken out of the outputs where their `coefficients`
     are known; `indicator` promises that f is 0, 1 or NaN; `tail_length`, how much of the tail of |w f| to keep; `one`,
     the run-time 1 of `numerics.fence`; `covariance`, "full" for cross terms of all columns, None to leave out the sums
-    of squares over samples; `exact` asks for exact totals, not for gradients.
+    of squares over samples; `exact` asks for exact totals, not for gradients; the last `num_denominators` values are what
+    others are divided by, auxiliary columns too; `tailed`, the columns that keep a tail, by default the first outputs and
+    the denominator.
     """
-    num_outputs, n = values.shape
+    num_outputs, n = len(values) - num_denominators, values.shape[1]
     valid = (jnp.arange(n, dtype=num_valid.dtype) < num_valid)[None, :]
-    num_aux = int(with_denominator)
+    num_aux = num_denominators + int(with_denominator)
     if with_denominator:
         if log_w is not None and log_w.ndim > 1:
             raise ValueError("A self-normalised estimate needs one log-weight per sample, got one per output.")
@@ -144,7 +148,7 @@ def row_of_block(
         total = exact_sums(used.y)
     num_aux = len(used.y) if covariance == "full" else num_aux
     moments = _moments(used, total, num_valid, valid, unit_size, num_aux)
-    seen = slice(0, num_outputs + int(with_denominator))
+    seen = slice(None) if controls is None else slice(num_outputs)
     stats = _sample_stats(
         Column(*(part[seen] for part in raw)),
         marked[seen] if len(marked) > 1 else marked,
@@ -152,7 +156,7 @@ def row_of_block(
         removed=removed[seen],
         known=moments if transform is None and controls is None and unit_size == 1 else None,
         positive=f is None,
-        tailed=_tailed(num_outputs, with_denominator),
+        tailed=_tailed(num_outputs, with_denominator) if tailed is None else np.asarray(tailed),
         tail_length=tail_length,
         squares=covariance is not None,
     )

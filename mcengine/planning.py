@@ -6,23 +6,21 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from mcengine import numerics
 from mcengine.budgets import Samples, Seconds, Tolerance
 from mcengine.checks import check_events, check_tolerance, check_transport
 from mcengine.controls import Components, coefficients
+from mcengine.covariance import check_covariance
 from mcengine.distributions import as_distribution, event_struct
 from mcengine.execution.blocks import Floats, Plan, Work, mixture_of, plan_of
-from mcengine.execution.caching import is_traced
 from mcengine.execution.settings import Execution
 from mcengine.mis import Balance, Heuristic, Optimal
+from mcengine.parts import Part, Parts, functionals_of, observed, parts_of
 from mcengine.points import IID, Allocated, Points, Sobol
 from mcengine.points.batches import Batches, batch_size
 from mcengine.points.units import Prefixes
-from mcengine.covariance import check_covariance
-from mcengine.recipe import Recipe
 from mcengine.weighting import Weighting
 
 # Samples a block where a run is looked at on its way: of independent points, and of each growing unit.
@@ -47,7 +45,7 @@ class Run(NamedTuple):
     """A checked and planned run: what `estimate` knows before the first sample."""
 
     work: Work
-    recipe: Recipe
+    parts: Parts
     plan: Plan
     num_samples: int | None
     floats: Floats
@@ -63,7 +61,8 @@ def prepare(
     weighting: Any,
     controls: Any,
     execution: Execution,
-    covariance: str | None = "diagonal",
+    functional: Any,
+    covariance: str | None,
 ) -> Run:
     """Check the arguments and settle everything that is known before the first sample is drawn."""
     if not isinstance(budget, Samples | Seconds | Tolerance):
@@ -82,20 +81,42 @@ def prepare(
     if covariance is None and points.unit_size == 1 and not isinstance(points, Prefixes):
         points = Batches(points, batch_size(budget))
     check_transport(points, source)
-    work = Work(problem, proposal, points, weighting, *_combination(mis, controls, weighting, source), covariance=covariance)
-    recipe, floats = _recipe(work, source)
+    functionals, treedef = functionals_of(functional)
+    combination = _combination(mis, controls, weighting, source)
+    work = Work(observed(problem, functionals), proposal, points, weighting, *combination, covariance=covariance)
+    parts, layout = parts_of(work, problem, source, functionals, treedef)
+    if work.controls is not None and layout.num_denominators:
+        raise ValueError("estimate: controls are for means; a Ratio has none. Leave one of them out.")
+    work = dataclasses.replace(work, layout=layout)
+    floats = _floats(parts, covariance, source)
     unit = points.unit_size
     num_samples = budget.count - budget.count % unit if isinstance(budget, Samples) else None
     if num_samples == 0:
         raise ValueError(f"estimate: the budget of {budget} is less than one unit of {unit} samples of the points.")
     pilot = None if work.controls is None else _pilot(work, num_samples, floats, execution, source)
     if isinstance(budget, Tolerance):
-        check_tolerance(budget, problem, recipe)
+        check_tolerance(budget, problem, parts)
         # Small blocks, so that an easy problem is not overshot.
         size = execution.block_size or (PREFIX_BLOCK if isinstance(points, Prefixes) else LOOK_BLOCK)
         execution = dataclasses.replace(execution, block_size=size)
-        recipe = dataclasses.replace(recipe, binomial=False)
-    return Run(work, recipe, plan_of(num_samples, floats, execution, unit), num_samples, floats, pilot)
+        parts = parts._replace(of_columns={i: _not_binomial(part) for i, part in parts.of_columns.items()})
+    return Run(work, parts, plan_of(num_samples, floats, execution, unit), num_samples, floats, pilot)
+
+
+def _not_binomial(part: Part) -> Part:
+    return dataclasses.replace(part, recipe=dataclasses.replace(part.recipe, binomial=False))
+
+
+def _floats(parts: Parts, covariance: str | None, source: Any) -> Floats:
+    """How many floats a sample (uniforms and outputs) and a row need."""
+    outputs = max(parts.num_outputs, 1)
+    if covariance == "full" and outputs > MAX_FULL:
+        raise ValueError(
+            f"estimate: covariance='full' keeps a matrix, for at most {MAX_FULL:,} outputs; here are {outputs:,}."
+        )
+    event = jax.tree.leaves(event_struct(source))
+    uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in event)
+    return Floats(uniforms + outputs, ROW_COLUMNS * outputs + (outputs * outputs if covariance == "full" else 0))
 
 
 def _settled(points: Any, budget: Any) -> Any:
@@ -170,51 +191,3 @@ def check_methods(caller: str, **methods: Any) -> None:
     for name, value in methods.items():
         if isinstance(value, type) or not isinstance(value, protocols[name]):
             raise TypeError(f"{caller}: {name} must be an object such as those of mc.{name}, got {value!r}.")
-
-
-def _recipe(work: Work, source: Any) -> tuple[Recipe, Floats]:
-    """The recipe, and how many floats a sample and a row need."""
-    problem, proposal = work.problem, work.proposal
-    event = event_struct(source)
-    value = jax.eval_shape(problem.integrand, event)
-    leaves, treedef = jax.tree.flatten(value)
-    if not leaves:
-        raise ValueError("estimate: the integrand returns nothing.")
-    for leaf in leaves:
-        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
-            raise ValueError("estimate: the integrand is complex; return its real and imaginary parts.")
-    plain = proposal is None and problem.plain is problem.target
-    indicator = bool(getattr(problem, "is_indicator", False))
-    untouched = not (work.weighting.changes_weights or work.weighting.self_normalised or work.controls is not None)
-    largest = jnp.asarray(jnp.nan, numerics.float_dtype())
-    if problem.value_bound is not None and untouched:
-        share = 1.0 if plain else getattr(proposal, "defensive_share", None)
-        if share is not None and (plain or _same(getattr(proposal, "target", None), problem.target)):
-            largest = jnp.asarray(problem.value_bound / share, numerics.float_dtype())
-    recipe = Recipe(
-        treedef=treedef,
-        shapes=tuple(leaf.shape for leaf in leaves),
-        self_normalised=work.weighting.self_normalised,
-        binomial=plain and indicator and untouched and work.points.unit_size == 1,
-        bounded_by_one=indicator,
-        epsilon=float(jnp.finfo(numerics.float_dtype()).eps),
-        largest=largest,
-        covariance=work.covariance,
-    )
-    num_outputs = recipe.num_outputs
-    if work.covariance == "full" and num_outputs > MAX_FULL:
-        raise ValueError(
-            f"estimate: covariance='full' keeps a matrix, for at most {MAX_FULL:,} outputs; here are {num_outputs:,}."
-        )
-    uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in jax.tree.leaves(event))
-    cross = num_outputs * num_outputs if work.covariance == "full" else 0
-    return recipe, Floats(uniforms + num_outputs, ROW_COLUMNS * num_outputs + cross)
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Whether two distributions are the same object or equal leaf by leaf; unknown (False) where traced."""
-    if a is b:
-        return True
-    if jax.tree.structure(a) != jax.tree.structure(b) or is_traced((a, b)):
-        return False
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))

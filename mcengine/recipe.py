@@ -11,6 +11,9 @@ from mcengine import diagnostics, numerics
 from mcengine.columns import finite
 from mcengine.moments import AnyArray, Moments, Row, SampleStats
 
+# Standard errors: below, the delta method's intervals are off. Of weights it is an ESS of 25.
+LEAST_DENOMINATOR = 5.0
+
 
 class Recipe(eqx.Module):
     """How a row of moments becomes an estimate: all that is known before the first sample is drawn.
@@ -18,7 +21,8 @@ class Recipe(eqx.Module):
     **Arguments:** `treedef` and `shapes`, the structure of the integrand's value; `self_normalised`; `binomial`, true
     where w f is 0 or 1, so that the interval is Clopper and Pearson's; `epsilon` of the kernels' dtype; `largest`,
     sup w f where it is known, else NaN; `sequence`, the interval of a run that stopped when it was precise enough, and
-    `missed`, whether it did not get there; `covariance`, "full" where cross terms of all outputs were kept.
+    `missed`, whether it did not get there; `covariance`, "full" where cross terms of all outputs were kept;
+    `divided`, that the last column, which a `self_normalised` estimate divides by, is an output and not the weight.
     """
 
     treedef: Any = eqx.field(static=True)
@@ -31,6 +35,7 @@ class Recipe(eqx.Module):
     sequence: Any = None
     missed: bool = eqx.field(static=True, default=False)
     covariance: str | None = eqx.field(static=True, default="diagonal")
+    divided: bool = eqx.field(static=True, default=False)
 
     @property
     def num_outputs(self) -> int:
@@ -74,6 +79,8 @@ def finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
 def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     moments, stats, num_outputs = row.moments, row.stats, recipe.num_outputs
     value, std_error = (_ratio if recipe.self_normalised else _mean)(row, num_outputs, xp)
+    weak = _is_weak(moments, xp) if recipe.divided else np.asarray(False)
+    value = xp.where(weak & (moments.mean[..., -1:] == 0), xp.nan, value)
     hits, num_samples = stats.hits[..., :num_outputs], stats.num_samples[..., None]
     overflown = ~(xp.isfinite(value) & xp.isfinite(std_error))
     # No hits, or nothing but hits: nothing was seen to vary, and 0 +- 0 would be a lie.
@@ -91,7 +98,7 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     codes = diagnostics.status_codes(
         hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error, k=k,
         ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
-        missed=recipe.missed, exact_interval=recipe.binomial, epsilon=recipe.epsilon, xp=xp,
+        weak=weak, missed=recipe.missed, exact_interval=recipe.binomial, epsilon=recipe.epsilon, xp=xp,
     ).astype(xp.int32)  # fmt: skip
     bound = diagnostics.upper_bound_without_hits(num_samples, xp.asarray(recipe.largest, dtype=value.dtype))
     bound = xp.minimum(bound, 1.0) if recipe.bounded_by_one else bound
@@ -111,7 +118,13 @@ def _ratio(row: Row, num_outputs: int, xp: Any) -> tuple[Any, Any]:
     ratio = mean[..., :num_outputs] / mean_w
     residual = m.m2[..., :num_outputs] - 2.0 * ratio * m.cross[..., :num_outputs, -1] + ratio**2 * m.m2[..., -1:]
     scale = numerics.two_to(finite(m.exponent[..., :num_outputs], xp) - finite(m.exponent[..., -1:], xp), xp)
-    return scale * ratio, scale * _sqrt(xp.maximum(residual, 0.0) / pairs(m, xp)[..., None], xp) / mean_w
+    return scale * ratio, scale * _sqrt(xp.maximum(residual, 0.0) / pairs(m, xp)[..., None], xp) / xp.abs(mean_w)
+
+
+def _is_weak(m: Moments, xp: Any) -> Any:
+    """Whether the denominator is not clearly away from 0, [..., 1]."""
+    error = _sqrt(m.m2[..., -1:] / pairs(m, xp)[..., None], xp)
+    return ~(xp.abs(m.mean[..., -1:]) > LEAST_DENOMINATOR * error)
 
 
 def means(row: Row) -> Any:

@@ -42,6 +42,14 @@ class Work(eqx.Module):
     controls: Any = None
     coefficients: Any = None  # of the controls; None while a pilot looks for them
     covariance: str | None = eqx.field(static=True, default="diagonal")
+    layout: "Layout" = eqx.field(static=True, default_factory=lambda: Layout())
+
+
+class Layout(NamedTuple):
+    """How the columns of a sample lie: the last `num_denominators` are divided by; `tailed` keep a tail for k-hat."""
+
+    num_denominators: int = 0
+    tailed: tuple[int, ...] | None = None
 
 
 class Floats(NamedTuple):
@@ -172,6 +180,7 @@ def _row_of_chunk(
         controls=controls, coefficients=work.coefficients,
         indicator=bool(getattr(work.problem, "is_indicator", False)), unit_size=unit_size, tail_length=tail_length,
         one=numerics.runtime_one(key), covariance=work.covariance, exact=exact,
+        num_denominators=work.layout.num_denominators, tailed=work.layout.tailed,
     )  # fmt: skip
 
 

@@ -51,9 +51,7 @@ def replicates_plan(work: Work, num_samples: int, floats: Floats, execution: Exe
     return Plan(block, chunk, min(usual.tail_length, int(pareto.tail_size(block)) + 1), usual.blocks_per_call)
 
 
-def run_replicates(
-    work: Work, keys: Array, num_samples: int, floats: Floats, plan: Plan, execution: Execution
-) -> Row:
+def run_replicates(work: Work, keys: Array, num_samples: int, floats: Floats, plan: Plan, execution: Execution) -> Row:
     """One row per key, in float64, with leading axis [keys]."""
     if num_samples > MOST_SAMPLES:
         return _stack([run_samples(work, key, num_samples, plan, execution) for key in keys])
