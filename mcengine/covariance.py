@@ -75,7 +75,8 @@ def combine(value: Any, std_error: Any, coefficients: Any, row: Row, recipe: Rec
         error = np.sum(np.where(c != 0, np.abs(c) * errors, 0.0), axis=-1)
     else:
         raise ValueError(
-            'combination: how the errors of several outputs go together is known after estimate(..., covariance="full").'
+            "combination: how the errors of several outputs go together is known only after "
+            'estimate(..., covariance="full").'
         )
     return Combination(total[()], error[()], np.asarray(row.moments.count))
 

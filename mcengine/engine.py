@@ -11,8 +11,10 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from mcengine.betting import Betting
 from mcengine.budgets import Budget, Samples, Seconds, Tolerance
 from mcengine.checks import check_key, check_support
+from mcengine.execution.betting_stream import BatchMeans
 from mcengine.execution.blocks import (
     MAX_BLOCK,
     Plan,
@@ -26,7 +28,7 @@ from mcengine.execution.runs import run_samples, run_seconds
 from mcengine.execution.settings import Execution
 from mcengine.functionals.tail_risk import stack
 from mcengine.mis import Heuristic
-from mcengine.parts import Parts, select
+from mcengine.parts import Part, Parts, select
 from mcengine.planning import Run, pilot_key, prepare, with_coefficients
 from mcengine.points import IID, Points
 from mcengine.points.units import Prefixes
@@ -112,10 +114,7 @@ def _on_host(parts: Parts) -> Parts:
 
 
 def _finish(row: Any, parts: Parts, xp: Any, seconds: float | None = None) -> dict[int, Estimate]:
-    return {
-        i: finish(select(row, part, parts.num_outputs), part.recipe, xp, seconds)
-        for i, part in parts.of_columns.items()
-    }
+    return {i: finish(select(row, part), part.recipe, xp, seconds) for i, part in parts.of_columns.items()}
 
 
 def _until_precise(
@@ -125,6 +124,7 @@ def _until_precise(
     grows = isinstance(work.points, Prefixes)
     a_round = plan.block_size * (work.points.num_units if grows else 1)
     first_look = plan.block_size // work.points.unit_size
+    batches = _batch_means(work, parts, key, plan) if budget.finite_sample == "betting" else None
     settled = parts
 
     def enough(row: Any, look: int) -> bool:
@@ -134,6 +134,8 @@ def _until_precise(
         else:
             sequence = FewUnits(look) if grows else Asymptotic(mixture_variance(first_look, budget.level))
         settled = _settled(parts, sequence=sequence)
+        if batches is not None:
+            settled = _with_bets(parts, *batches.until(int(row.stats.num_samples)), look)
         reached = all(_is_precise(result, budget) for result in _finish(row, settled, np).values())
         settled = _settled(settled, missed=not reached)
         return reached
@@ -143,13 +145,28 @@ def _until_precise(
     return row, settled
 
 
-def _settled(parts: Parts, **changes: Any) -> Parts:
+def _batch_means(work: Work, parts: Parts, key: Array, plan: Plan) -> BatchMeans:
+    largest = [np.full(part.stop - part.start, part.recipe.largest) for part in parts.of_columns.values()]
+    return BatchMeans(work, key, plan, np.concatenate(largest))
+
+
+def _with_bets(parts: Parts, means: np.ndarray, sizes: np.ndarray, look: int) -> Parts:
     return parts._replace(
         of_columns={
-            i: dataclasses.replace(part, recipe=dataclasses.replace(part.recipe, **changes))
+            i: _settled_part(
+                part, sequence=Betting(means[:, part.start : part.stop], sizes, np.asarray(part.recipe.largest), look)
+            )
             for i, part in parts.of_columns.items()
         }
     )
+
+
+def _settled(parts: Parts, **changes: Any) -> Parts:
+    return parts._replace(of_columns={i: _settled_part(part, **changes) for i, part in parts.of_columns.items()})
+
+
+def _settled_part(part: Part, **changes: Any) -> Part:
+    return dataclasses.replace(part, recipe=dataclasses.replace(part.recipe, **changes))
 
 
 def _is_precise(result: Estimate, budget: Tolerance) -> bool:
@@ -201,11 +218,12 @@ def replicate(
 
 def _replicate_columns(keys: Array, run: Run, execution: Execution) -> dict[int, Estimate]:
     start = time.perf_counter()
+    num_samples = run.num_samples or 0  # a budget of samples is all that `replicate` takes
     if run.pilot is not None:  # every replicate has a pilot of its own
         rows = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), _rows_with_pilots(run, keys))
     else:
-        plan = replicates_plan(run.work, run.num_samples, run.floats, execution)
-        rows = run_replicates(run.work, keys, run.num_samples, run.floats, plan, execution)
+        plan = replicates_plan(run.work, num_samples, run.floats, execution)
+        rows = run_replicates(run.work, keys, num_samples, run.floats, plan, execution)
     return _finish(rows, _on_host(run.parts), np, time.perf_counter() - start)
 
 

@@ -21,8 +21,8 @@ CUT_BITS, SUM_BITS = 12, 30
 def exact_sums(y: Float[Array, "C n"]) -> Float[Array, "C 2"]:
     """Sum along the last axis of |y| <= 1, as two floats, high and low.
 
-    Exact but for the parts of each number below 2^-25 (2^-2b - 1 with b = 30 - log2 n bits where n is above 2^18), whose
-    sum has float32's own rounding: 1e-13 of sum |y| where the mean |y| is not far below the largest.
+    Exact but for the parts of each number below 2^-25 (2^(-2b - 1), b = 30 - log2 n, where n is above 2^18), whose sum
+    has float32's own rounding: 1e-13 of sum |y| where the mean |y| is not far below the largest.
     """
     n = y.shape[-1]
     bits = min(CUT_BITS, SUM_BITS - int(np.ceil(np.log2(max(n, 1)))))

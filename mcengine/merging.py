@@ -96,9 +96,9 @@ def _map(function: Any, *rows: Row) -> Row:
 class RowTree:
     """Rows that arrive in order, merged in float64 in the same binary tree as `merge_all` over all of them.
 
-    Complete aligned subtrees are folded as soon as they are there: of `CHUNK` rows at once, which is quick where rows are
-    small, or fewer where that would fill the memory, and then of two subtrees of the same size. So the memory is that of
-    a chunk and the logarithm of the run.
+    Complete aligned subtrees are folded as soon as they are there: `CHUNK` rows at once, which is quick where rows are
+    small, or fewer where that would fill the memory, and then two subtrees of the same size. So the memory is that of a
+    chunk and the logarithm of the run.
     """
 
     CHUNK, CHUNK_BYTES = 256, 2**25

@@ -1,8 +1,8 @@
 """What is kept of a block of samples: a row of sums that merges exactly with the rows of other blocks.
 
 Two kinds of sums. `Moments` see *units*: their mean, spread and cross terms make the estimate and its error bar.
-`SampleStats` see samples of |w f|: they make the diagnostics. Every column carries its own scale, a power of two near its
-largest |w f|, so that float32 kernels reach 1e-300 and changing a scale rounds nothing.
+`SampleStats` see samples of |w f|: they make the diagnostics. Every column carries its own scale, a power of two near
+its largest |w f|, so that float32 kernels reach 1e-300 and changing a scale rounds nothing.
 """
 
 from typing import Any
@@ -114,9 +114,9 @@ def row_of_block(
     column; `controls`, auxiliary columns (log_w, values) too, or taken out of the outputs where their `coefficients`
     are known; `indicator` promises that f is 0, 1 or NaN; `tail_length`, how much of the tail of |w f| to keep; `one`,
     the run-time 1 of `numerics.fence`; `covariance`, "full" for cross terms of all columns, None to leave out the sums
-    of squares over samples; `exact` asks for exact totals, not for gradients; the last `num_denominators` values are what
-    others are divided by, auxiliary columns too; `tailed`, the columns that keep a tail, by default the first outputs and
-    the denominator.
+    of squares over samples; `exact` asks for exact totals, not for gradients; the last `num_denominators` values are
+    what others are divided by, auxiliary columns too; `tailed`, the columns that keep a tail, by default the first
+    outputs and the denominator.
     """
     num_outputs, n = len(values) - num_denominators, values.shape[1]
     valid = (jnp.arange(n, dtype=num_valid.dtype) < num_valid)[None, :]

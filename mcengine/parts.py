@@ -166,14 +166,10 @@ def _same(a: Any, b: Any) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-def select(row: Row, part: Part, num_outputs: int) -> Row:
+def select(row: Row, part: Part) -> Row:
     """The row that a functional would have had alone."""
     m, s = row.moments, row.stats
-    if (
-        part.start == 0
-        and part.stop == num_outputs
-        and m.mean.shape[-1] == num_outputs + (part.denominator is not None)
-    ):
+    if part.stop - part.start + (part.denominator is not None) == m.mean.shape[-1]:
         return row
     columns = [*range(part.start, part.stop), *([] if part.denominator is None else [part.denominator])]
     among = columns if part.recipe.covariance == "full" else columns[part.stop - part.start :]

@@ -95,7 +95,7 @@ def prepare(
         raise ValueError(f"estimate: the budget of {budget} is less than one unit of {unit} samples of the points.")
     pilot = None if work.controls is None else _pilot(work, num_samples, floats, execution, source)
     if isinstance(budget, Tolerance):
-        check_tolerance(budget, problem, parts)
+        check_tolerance(budget, problem, parts, not_in_order=isinstance(points, Prefixes))
         # Small blocks, so that an easy problem is not overshot.
         size = execution.block_size or (PREFIX_BLOCK if isinstance(points, Prefixes) else LOOK_BLOCK)
         execution = dataclasses.replace(execution, block_size=size)

@@ -11,6 +11,7 @@ import numpy as np
 from jax.core import Tracer
 
 from mcengine import diagnostics, merging
+from mcengine.betting import Betting
 from mcengine.covariance import Combination, combine, covariance_matrix
 from mcengine.diagnostics import Status
 from mcengine.moments import Row
@@ -81,6 +82,9 @@ class Estimate(eqx.Module):
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
+        if isinstance(self.recipe.sequence, Betting):
+            low, high = self.recipe.sequence.bounds(level)
+            return self.recipe.unflatten(low, np), self.recipe.unflatten(high, np)
         num_samples, num_units = np.asarray(self.num_samples), np.asarray(self.num_units)
 
         def of_leaf(value, std_error, hits):

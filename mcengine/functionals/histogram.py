@@ -18,8 +18,8 @@ class Histogram(eqx.Module):
     The last bin holds its upper edge. What lies outside is in none: the bins sum to P(edges_0 <= f <= edges_B). Of a
     `Probability` it is the score's histogram, of an `Integral` the volume where f lies in each bin.
 
-    **Arguments:** `edges`, increasing, at least two; `density`, divide by the bins' widths; `output`, which entry of what
-    the integrand returns (a key, an index), where it returns several.
+    **Arguments:** `edges`, increasing, at least two; `density`, divide by the bins' widths; `output`, which entry
+    of what the integrand returns (a key, an index), where it returns several.
 
     **Raises:** `ValueError` for edges that do not increase, and for an output that is not one number.
     """

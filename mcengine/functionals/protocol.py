@@ -9,7 +9,7 @@ import jax
 class Functional(Protocol):
     """What is made of the weighted samples: the `functional` argument of `estimate`.
 
-    - `columns(value)`: (what is averaged, a tree; what that mean is divided by, a scalar, or None) of one sample's f(x);
+    - `columns(value)`: (what is averaged, a tree; what its mean is divided by, a scalar, or None) of a sample's f(x);
     - `sees_score`: whether it is asked about a `Probability`'s score rather than its indicator;
     - `keeps_samples`: whether it needs every sample; `columns` then gives one number, and `tail_risk` is what finishes;
     - `value_bound(problem)`: sup |column| where known; `is_indicator(problem)`: whether columns are 0 or 1.

@@ -13,8 +13,8 @@ class Ratio(eqx.Module):
 
     var = sum (r - mean(r))^2 / (n (n - 1) mean(w g)^2), r = w f - R w g, of n units. `Ratio()` has g = 1: the
     self-normalised mean, for densities known up to a constant. A denominator within five of its own standard errors of
-    0 has the status WEAK_DENOMINATOR: the delta method is then not to be trusted, and a ratio that is close to 0 / 0 has
-    no finite interval (Fieller 1954).
+    0 has the status WEAK_DENOMINATOR: the delta method is then not to be trusted, and near 0 / 0 there is no finite
+    interval (Fieller 1954).
 
     **Arguments:** `numerator` f and `denominator` g, entries of what the integrand returns (a key, an index); f is all
     of it by default. g must be one number.
