@@ -42,6 +42,8 @@ from mcengine.engine import replicate as replicate
 from mcengine.execution import Execution as Execution
 from mcengine.from_arrays import estimate_from as estimate_from
 from mcengine.functionals import Histogram as Histogram
+from mcengine.functionals import Mean as Mean
+from mcengine.functionals import Ratio as Ratio
 from mcengine.functionals import RiskEstimate as RiskEstimate
 from mcengine.functionals import TailRisk as TailRisk
 from mcengine.gradients import estimate_gradient as estimate_gradient

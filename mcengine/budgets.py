@@ -52,13 +52,17 @@ class Seconds(eqx.Module):
             raise ValueError(f"Seconds: the budget must be positive and finite, got {self.limit}.")
 
 
+FINITE_SAMPLE = (False, True, "bernstein", "betting")
+
+
 class Tolerance(eqx.Module):
     """As many samples as it takes until the interval's half-width is at most max(atol, rtol |value|), for every output.
 
     The interval is one that holds at every look (see `mcengine.sequences`), so stopping when it is short does no harm:
     an asymptotic confidence sequence over units, or for Sobol points Student-t over 8 scrambles that double in length
-    from look to look. `finite_sample=True` asks for an empirical Bernstein interval instead, which needs 0 <= w f <= B
-    with B known: a `Probability` by plain sampling or under a defensive mixture.
+    from look to look. `finite_sample="betting"` (or `"bernstein"`, or True for that) asks for an interval without
+    asymptotics instead, which needs 0 <= w f <= B with B known: a `Probability` by plain sampling or under a defensive
+    mixture. Betting is the sharper one (see `mcengine.betting`), draws its samples a second time and keeps batch means.
 
     **Arguments:** `rtol` and `atol`, at least one above 0; where the true value may be 0, `rtol` alone may never be
     reached, so `atol` must be given too (0.0 where you know better); `max_samples`, where to stop in any case, with
@@ -69,9 +73,11 @@ class Tolerance(eqx.Module):
     atol: float | None = eqx.field(static=True, default=None)
     max_samples: int = eqx.field(static=True, default=10**9, converter=_whole)
     level: float = eqx.field(static=True, default=0.95, converter=float)
-    finite_sample: bool = eqx.field(static=True, default=False)
+    finite_sample: bool | str = eqx.field(static=True, default=False)
 
     def __check_init__(self):
+        if self.finite_sample not in FINITE_SAMPLE:
+            raise ValueError(f"Tolerance: finite_sample must be one of {FINITE_SAMPLE}, got {self.finite_sample!r}.")
         for name, value in (("rtol", self.rtol), ("atol", self.atol or 0.0)):
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"Tolerance: {name} must be finite and at least 0, got {value}.")

@@ -61,14 +61,21 @@ def check_transport(points: Any, source: Any) -> None:
         )
 
 
-def check_tolerance(budget: Any, problem: Any, recipe: Any) -> None:
+def check_tolerance(budget: Any, problem: Any, parts: Any, not_in_order: bool) -> None:
     """Raise where the tolerance may never be reached, or its interval cannot be had."""
     if budget.atol is None and not getattr(problem, "is_indicator", False):
         raise ValueError(
             "Tolerance: the true value may be 0, where no relative tolerance is ever reached: give atol besides rtol "
             "(atol=0.0 where you know that it is not 0)."
         )
-    if budget.finite_sample and not np.all(np.isfinite(np.asarray(recipe.largest))):
+    if parts.of_samples:
+        raise ValueError("Tolerance: TailRisk needs all samples and a budget of mc.Samples(n).")
+    if budget.finite_sample == "betting" and not_in_order:
+        raise ValueError(
+            "Tolerance: betting sees units one after the other, and Sobol points without a size grow theirs: give a "
+            "size, as in mc.points.Sobol(256), or use points.IID()."
+        )
+    if budget.finite_sample and not all(np.isfinite(np.asarray(p.recipe.largest)) for p in parts.of_columns.values()):
         raise ValueError(
             "Tolerance: finite_sample needs a bound on w f: a Probability by plain sampling, or under "
             "mc.defensive(target, proposal), with raw weights and no controls."

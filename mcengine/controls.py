@@ -32,11 +32,11 @@ class Columns(NamedTuple):
 
 
 class Coefficients(eqx.Module):
-    """beta [J, K] for outputs in units of exp(log_scale_f) and controls in units of exp(log_scale_c)."""
+    """beta [J, K] for outputs in units of 2^exponent_f and controls in units of 2^exponent_c."""
 
     beta: Float[AnyArray, "*rows j k"]
-    log_scale_f: Float[AnyArray, "*rows k"]
-    log_scale_c: Float[AnyArray, "*rows j"]
+    exponent_f: Float[AnyArray, "*rows k"]
+    exponent_c: Float[AnyArray, "*rows j"]
 
 
 class Controls(eqx.Module):
@@ -118,7 +118,7 @@ def coefficients(row: Row, num_outputs: int, xp: Any) -> Coefficients:
     matrix = xp.where(spread[..., :, None] > 0, correlation, identity) + RIDGE * identity
     right = xp.where(spread[..., :, None] > 0, xp.swapaxes(with_outputs, -1, -2) / safe[..., :, None], 0.0)
     beta = _solve(matrix, right, xp) / safe[..., :, None]
-    return Coefficients(beta, m.log_scale[..., :num_outputs], m.log_scale[..., num_outputs:])
+    return Coefficients(beta, m.exponent[..., :num_outputs], m.exponent[..., num_outputs:])
 
 
 def _solve(matrix: Any, right: Any, xp: Any) -> Any:

@@ -24,8 +24,9 @@ class Status(enum.IntEnum):
     HEAVY_TAIL = 6
     DOMINATED = 7
     UNRELIABLE = 8
-    NO_HITS = 9
-    NON_FINITE = 10
+    WEAK_DENOMINATOR = 9
+    NO_HITS = 10
+    NON_FINITE = 11
 
     @property
     def sentence(self) -> str:
@@ -51,6 +52,8 @@ _SENTENCES = {
     Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 25): do not trust the "
     "interval; bring the proposal closer to the target.",
     Status.UNRELIABLE: "heavy-tailed weights (k-hat above 0.7): do not use the interval; change the proposal.",
+    Status.WEAK_DENOMINATOR: "the ratio's denominator is within five standard errors of 0: do not trust the interval; "
+    "draw more samples, or from a proposal that is good for the denominator too.",
     Status.NO_HITS: "no hits: the value is 0 and only the upper bound says anything; draw more samples, or from a "
     "proposal that reaches the event.",
     Status.NON_FINITE: "non-finite integrand values or weights were met and left out, or the value itself is beyond "
@@ -109,6 +112,7 @@ def status_codes(
     share: Any,
     bias: Any,
     nonfinite: Any,
+    weak: Any = False,
     missed: bool,
     exact_interval: bool,
     epsilon: float,
@@ -129,6 +133,7 @@ def status_codes(
         Status.HEAVY_TAIL: k + _k_margin(k, hits, xp) > K_OPTIMISTIC,
         Status.DOMINATED: ((share > MAX_SHARE) | (ess < MIN_ESS)) & (not exact_interval),
         Status.UNRELIABLE: k > K_USELESS,
+        Status.WEAK_DENOMINATOR: weak & xp.ones_like(few),
         Status.NO_HITS: hits == 0,
         Status.NON_FINITE: nonfinite,
     }

@@ -11,9 +11,10 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from mcengine import problem as mc_problem
+from mcengine.betting import Betting
 from mcengine.budgets import Budget, Samples, Seconds, Tolerance
 from mcengine.checks import check_key, check_support
+from mcengine.execution.betting_stream import BatchMeans
 from mcengine.execution.blocks import (
     MAX_BLOCK,
     Plan,
@@ -25,12 +26,12 @@ from mcengine.execution.looks import blocks_within, run_looks, run_prefixes
 from mcengine.execution.replicates import replicates_plan, run_replicates
 from mcengine.execution.runs import run_samples, run_seconds
 from mcengine.execution.settings import Execution
-from mcengine.functionals import Histogram, TailRisk
+from mcengine.functionals.tail_risk import stack
 from mcengine.mis import Heuristic
+from mcengine.parts import Part, Parts, select
 from mcengine.planning import Run, pilot_key, prepare, with_coefficients
 from mcengine.points import IID, Points
 from mcengine.points.units import Prefixes
-from mcengine.recipe import Recipe
 from mcengine.result import Estimate, finish
 from mcengine.risk import estimate_tail_risk
 from mcengine.sequences import Asymptotic, FewUnits, FiniteSample, mixture_variance
@@ -48,9 +49,10 @@ def estimate(
     mis: Heuristic | None = None,
     weighting: Weighting = Raw(),
     controls: Any = None,
-    functional: TailRisk | Histogram | None = None,
+    functional: Any = None,
+    covariance: str | None = "diagonal",
     execution: Execution = Execution(),
-) -> Estimate:
+) -> Any:
     """Estimate mu = E_p[f] = E_q[w f], w = p / q, with its error bar and a status that says how far to trust it.
 
     From a script this is a host loop over blocks of samples; block i uses `fold_in(key, i)`, and rows of moments merge
@@ -71,48 +73,59 @@ def estimate(
     - `budget`: `Samples(n)`, `Seconds(s)` or `Tolerance(rtol, atol)` (only the first inside a trace).
     - `points`, `weighting`, `execution`: how samples are laid out, what becomes of weights, how the work is cut up.
     - `mis`: how the components of a mixture proposal share the work, `mis.Balance()` by default.
-    - `functional`: `TailRisk(levels)` or `Histogram(edges)` of f instead of its mean.
+    - `functional`: `Mean`, `Ratio`, `Histogram(edges)` or `TailRisk(levels)` of f; or a dict or sequence of them, whose
+      results come in the same structure, all from the same samples.
+    - `covariance` of many outputs: "diagonal", each has its error bar; "full", with `result.covariance` and
+      `result.combination(c)`; None, error bars from means of about 64 batches, cheaper (ESS and k-hat are then NaN).
     - `controls`: what is known besides, `Controls(function, means)`; their coefficients come from a pilot of its own.
 
     **Raises:** `ValueError` or `TypeError` for events of different shape, a proposal seen to miss part of the target
     where f is not 0, and bad budgets, in words. Bad luck (heavy tails, no hits) is a status, not an error.
     """
     key = check_key(key)
-    if isinstance(functional, Histogram):
-        problem = mc_problem.Expectation(functional.of(problem.integrand), problem.target)
-    elif isinstance(functional, TailRisk):
-        run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution)
-        return estimate_tail_risk(key, functional, run)
-    elif functional is not None:
-        raise TypeError(f"estimate: functional must be mc.TailRisk(levels) or mc.Histogram(edges), got {functional!r}.")
-    run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution)
+    run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution, functional, covariance)
     closure = closes_over_trace(run.work)
     if closure or is_traced((run.work, key)):
         return _estimate_in_trace(run, key, closure)
-    check_support(run.work.problem, run.work.proposal, run.recipe.self_normalised)
-    start = time.perf_counter()
-    work = run.work
+    check_support(run.work.problem, run.work.proposal, run.work.weighting.self_normalised)
+    results = {i: estimate_tail_risk(key, problem, risk, run) for i, risk in run.parts.of_samples.items()}
+    if run.parts.of_columns:
+        results |= _estimate_columns(key, run, budget, execution)
+    return run.parts.results(results)
+
+
+def _estimate_columns(key: Array, run: Run, budget: Budget, execution: Execution) -> dict[int, Estimate]:
+    """The estimate of every functional that columns suffice for, on the host."""
+    start, work, parts = time.perf_counter(), run.work, _on_host(run.parts)
     if run.pilot is not None:
         row = run_samples(run.pilot.work, pilot_key(key), run.pilot.num_samples, run.pilot.plan, execution)
-        work = with_coefficients(work, row, run.recipe.num_outputs, np)
-    recipe = jax.tree.map(np.asarray, run.recipe)
+        work = with_coefficients(work, row, parts.num_outputs, np)
     if isinstance(budget, Tolerance):
-        row, recipe = _until_precise(work, recipe, key, budget, run.plan, execution)
+        row, parts = _until_precise(work, parts, key, budget, run.plan, execution)
     elif isinstance(budget, Seconds):
         row = run_seconds(work, key, budget.limit, run.plan, execution)
     else:
-        row = run_samples(work, key, run.num_samples, run.plan, execution)
-    return finish(row, recipe, np, time.perf_counter() - start)
+        row = run_samples(work, key, run.num_samples or 0, run.plan, execution)
+    return _finish(row, parts, np, time.perf_counter() - start)
+
+
+def _on_host(parts: Parts) -> Parts:
+    return parts._replace(of_columns=jax.tree.map(np.asarray, parts.of_columns))
+
+
+def _finish(row: Any, parts: Parts, xp: Any, seconds: float | None = None) -> dict[int, Estimate]:
+    return {i: finish(select(row, part), part.recipe, xp, seconds) for i, part in parts.of_columns.items()}
 
 
 def _until_precise(
-    work: Work, recipe: Recipe, key: Array, budget: Tolerance, plan: Plan, execution: Execution
-) -> tuple[Any, Recipe]:
-    """The row of a run that stopped when every output was precise enough, and the recipe with its interval."""
+    work: Work, parts: Parts, key: Array, budget: Tolerance, plan: Plan, execution: Execution
+) -> tuple[Any, Parts]:
+    """The row of a run that stopped when every output was precise enough, and its parts with their interval."""
     grows = isinstance(work.points, Prefixes)
     a_round = plan.block_size * (work.points.num_units if grows else 1)
     first_look = plan.block_size // work.points.unit_size
-    settled = recipe
+    batches = _batch_means(work, parts, key, plan) if budget.finite_sample == "betting" else None
+    settled = parts
 
     def enough(row: Any, look: int) -> bool:
         nonlocal settled
@@ -120,20 +133,48 @@ def _until_precise(
             sequence: Any = FiniteSample(look)
         else:
             sequence = FewUnits(look) if grows else Asymptotic(mixture_variance(first_look, budget.level))
-        settled = dataclasses.replace(recipe, sequence=sequence)
-        result = finish(row, settled, np)
-        reached = [
-            np.all(high - low <= 2.0 * np.maximum(budget.atol or 0.0, budget.rtol * np.abs(value)))
-            for value, low, high in zip(
-                *map(jax.tree.leaves, (result.value, *result.interval(budget.level))), strict=True
-            )
-        ]
-        settled = dataclasses.replace(settled, missed=not all(reached))
-        return all(reached)
+        settled = _settled(parts, sequence=sequence)
+        if batches is not None:
+            settled = _with_bets(parts, *batches.until(int(row.stats.num_samples)), look)
+        reached = all(_is_precise(result, budget) for result in _finish(row, settled, np).values())
+        settled = _settled(settled, missed=not reached)
+        return reached
 
     run = run_prefixes if grows else run_looks
     row = run(work, key, blocks_within(budget, a_round), plan, execution, enough)
     return row, settled
+
+
+def _batch_means(work: Work, parts: Parts, key: Array, plan: Plan) -> BatchMeans:
+    largest = [np.full(part.stop - part.start, part.recipe.largest) for part in parts.of_columns.values()]
+    return BatchMeans(work, key, plan, np.concatenate(largest))
+
+
+def _with_bets(parts: Parts, means: np.ndarray, sizes: np.ndarray, look: int) -> Parts:
+    return parts._replace(
+        of_columns={
+            i: _settled_part(
+                part, sequence=Betting(means[:, part.start : part.stop], sizes, np.asarray(part.recipe.largest), look)
+            )
+            for i, part in parts.of_columns.items()
+        }
+    )
+
+
+def _settled(parts: Parts, **changes: Any) -> Parts:
+    return parts._replace(of_columns={i: _settled_part(part, **changes) for i, part in parts.of_columns.items()})
+
+
+def _settled_part(part: Part, **changes: Any) -> Part:
+    return dataclasses.replace(part, recipe=dataclasses.replace(part.recipe, **changes))
+
+
+def _is_precise(result: Estimate, budget: Tolerance) -> bool:
+    sides = map(jax.tree.leaves, (result.value, *result.interval(budget.level)))
+    return all(
+        np.all(high - low <= 2.0 * np.maximum(budget.atol or 0.0, budget.rtol * np.abs(value)))
+        for value, low, high in zip(*sides, strict=True)
+    )
 
 
 @no_type_check  # it checks its arguments in the user's words
@@ -147,8 +188,10 @@ def replicate(
     mis: Heuristic | None = None,
     weighting: Weighting = Raw(),
     controls: Any = None,
+    functional: Any = None,
+    covariance: str | None = "diagonal",
     execution: Execution = Execution(),
-) -> Estimate:
+) -> Any:
     """Independent estimates of one problem, one per key, vmapped: for measuring an estimator.
 
     Like `vmap(estimate)` over the keys, finished in float64, and compiled once for all sample counts up to 2^22 (blocks
@@ -163,32 +206,44 @@ def replicate(
         raise TypeError(f"replicate: budget must be mc.Samples(n), got {budget!r}.")
     if np.ndim(keys) != 1 or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         raise TypeError(f"replicate: keys must be an array of keys such as jax.random.split(key, 400), got {keys!r}.")
-    run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution)
-    check_support(run.work.problem, run.work.proposal, run.recipe.self_normalised)
+    run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution, functional, covariance)
+    check_support(run.work.problem, run.work.proposal, run.work.weighting.self_normalised)
+    results = {}
+    for i, risk in run.parts.of_samples.items():
+        results[i] = stack([estimate_tail_risk(key, problem, risk, run) for key in keys])
+    if run.parts.of_columns:
+        results |= _replicate_columns(keys, run, execution)
+    return run.parts.results(results)
+
+
+def _replicate_columns(keys: Array, run: Run, execution: Execution) -> dict[int, Estimate]:
     start = time.perf_counter()
+    num_samples = run.num_samples or 0  # a budget of samples is all that `replicate` takes
     if run.pilot is not None:  # every replicate has a pilot of its own
         rows = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), _rows_with_pilots(run, keys))
     else:
-        plan = replicates_plan(run.work, run.num_samples, run.floats, execution)
-        rows = run_replicates(run.work, keys, run.num_samples, run.floats, plan, execution)
-    return finish(rows, jax.tree.map(np.asarray, run.recipe), np, time.perf_counter() - start)
+        plan = replicates_plan(run.work, num_samples, run.floats, execution)
+        rows = run_replicates(run.work, keys, num_samples, run.floats, plan, execution)
+    return _finish(rows, _on_host(run.parts), np, time.perf_counter() - start)
 
 
-def _estimate_in_trace(run: Run, key: Array, closure: bool) -> Estimate:
+def _estimate_in_trace(run: Run, key: Array, closure: bool) -> Any:
+    if run.parts.of_samples:
+        raise ValueError("estimate: TailRisk sorts its samples on the host, outside jit, vmap and grad.")
     if run.num_samples is None:
         raise ValueError("estimate: only a budget of mc.Samples(n) can be kept inside jit, vmap or grad.")
     if closure:
         # A fresh function, so that no cache outlives the trace that the closure belongs to.
-        return jax.jit(lambda k: finish(_row_in_trace(run, k), run.recipe, jnp))(key)
+        return run.parts.results(jax.jit(lambda k: _finish(_row_in_trace(run, k), run.parts, jnp))(key))
     dynamic, static = split(run)
-    return _traced(dynamic, key, static=static)
+    return run.parts.results(_traced(dynamic, key, static=static))
 
 
 @partial(jax.jit, static_argnames=("static",))
-def _traced(dynamic, key, *, static: Static) -> Estimate:
+def _traced(dynamic, key, *, static: Static) -> dict[int, Estimate]:
     # One compilation where `grad` or `vmap` is called outside `jit`, instead of one per operation.
     run = join(dynamic, static)
-    return finish(_row_in_trace(run, key), run.recipe, jnp)
+    return _finish(_row_in_trace(run, key), run.parts, jnp)
 
 
 def _rows_with_pilots(run: Run, keys: Array) -> Any:
@@ -208,6 +263,6 @@ def _row_in_trace(run: Run, key: Array) -> Any:
     if run.pilot is not None:
         row = run_traced(run.pilot.work, pilot_key(key), run.pilot.num_samples, run.pilot.plan)
         # Found once, then fixed: a gradient does not run through the regression.
-        work = jax.lax.stop_gradient(with_coefficients(work, row, run.recipe.num_outputs, jnp).coefficients)
+        work = jax.lax.stop_gradient(with_coefficients(work, row, run.parts.num_outputs, jnp).coefficients)
         work = dataclasses.replace(run.work, coefficients=work)
     return run_traced(work, key, run.num_samples or 0, run.plan)

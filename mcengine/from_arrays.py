@@ -1,16 +1,21 @@
 """`estimate_from`: the estimate from samples that somebody else drew."""
 
+import dataclasses
 from typing import Any, no_type_check
 
 import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from mcengine.betting import Betting
+from mcengine.budgets import FINITE_SAMPLE
+from mcengine.covariance import check_covariance
 from mcengine.execution.blocks import row_of_arrays
 from mcengine.execution.caching import is_traced
 from mcengine.planning import check_methods
 from mcengine.recipe import Recipe
 from mcengine.result import Estimate, finish
+from mcengine.sequences import FiniteSample
 from mcengine.weighting import Raw, Weighting
 
 
@@ -20,6 +25,9 @@ def estimate_from(
     values: Any,
     *,
     weighting: Weighting = Raw(),
+    covariance: str | None = "diagonal",
+    finite_sample: bool | str = False,
+    largest: float | None = None,
 ) -> Estimate:
     """The estimate from samples that somebody else drew: logged data, or another program's.
 
@@ -27,11 +35,14 @@ def estimate_from(
     Samples must be independent. Computed in float64.
 
     **Arguments:** `log_weights`, shape [n], log p(x_i) - log q(x_i) (see `mcengine.weights.log_ratio`), or None for
-    unweighted samples; `values`, an array of shape [n, ...] or a pytree of such; `weighting` as in `estimate`.
+    unweighted samples; `values`, an array of shape [n, ...] or a pytree of such; `weighting` and `covariance` as in
+    `estimate`; `finite_sample`, "betting" or "bernstein" for an interval without asymptotics, right for this n and any
+    law of w f in [0, `largest`] (raw weights; samples in the order they were drawn).
 
     **Raises:** `ValueError` for empty input, lengths that differ or complex values; `TypeError` for traced arrays.
     """
     check_methods("estimate_from", weighting=weighting)
+    check_covariance(covariance)
     if is_traced((log_weights, values)):
         raise TypeError(
             "estimate_from: it reduces in float64 on the host and cannot be called inside jit, vmap or grad."
@@ -60,6 +71,27 @@ def estimate_from(
         binomial=False,
         bounded_by_one=False,
         epsilon=float(np.finfo(np.float64).eps),
-        largest=np.asarray(np.nan),
+        largest=np.asarray(np.nan if largest is None else float(largest)),
+        covariance=covariance,
     )
-    return finish(row_of_arrays(log_weights, columns, weighting), recipe, np)
+    if finite_sample is not False:
+        sequence = _sequence(log_weights, columns, weighting, finite_sample, largest)
+        recipe = dataclasses.replace(recipe, sequence=sequence)
+    return finish(row_of_arrays(log_weights, columns, weighting, covariance), recipe, np)
+
+
+def _sequence(log_weights: Any, columns: Any, weighting: Weighting, finite_sample: Any, largest: Any) -> Any:
+    """The finite-sample interval asked for, checked."""
+    if finite_sample not in FINITE_SAMPLE:
+        raise ValueError(f"estimate_from: finite_sample must be one of {FINITE_SAMPLE}, got {finite_sample!r}.")
+    if weighting.changes_weights or weighting.self_normalised:
+        raise ValueError("estimate_from: finite_sample needs raw weights.")
+    y = columns.T if log_weights is None else np.exp(log_weights)[:, None] * columns.T
+    if largest is None or not largest > 0 or not np.all((y >= 0) & (y <= largest)):
+        raise ValueError(
+            f"estimate_from: finite_sample needs 0 <= w f <= largest; largest is {largest}, and w f lies between "
+            f"{np.min(y)} and {np.max(y)}."
+        )
+    if finite_sample == "betting":
+        return Betting(y / largest, np.ones(len(y), int), np.asarray(float(largest)))
+    return FiniteSample()

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcengine import exact_sums, numerics
+from mcengine.columns import finite
 from mcengine.moments import AnyArray, Moments, Row, SampleStats
 
 
@@ -20,12 +22,12 @@ def merge(a: Row, b: Row, xp: Any = np) -> Row:
 
 def _common_scale(a: AnyArray, b: AnyArray, xp: Any) -> tuple[AnyArray, AnyArray, AnyArray]:
     scale = xp.maximum(a, b)
-    safe = _finite(scale, xp)
-    return scale, xp.exp(xp.where(a > -xp.inf, a - safe, -xp.inf)), xp.exp(xp.where(b > -xp.inf, b - safe, -xp.inf))
+    safe = finite(scale, xp)
+    return scale, numerics.two_to(a - safe, xp), numerics.two_to(b - safe, xp)
 
 
 def _merge_moments(a: Moments, b: Moments, xp: Any) -> Moments:
-    scale, ra, rb = _common_scale(a.log_scale, b.log_scale, xp)
+    scale, ra, rb = _common_scale(a.exponent, b.exponent, xp)
     count = a.count + b.count
     share = (b.count / xp.maximum(count, 1.0))[..., None]
     mean_a, delta = a.mean * ra, b.mean * rb - a.mean * ra
@@ -38,11 +40,12 @@ def _merge_moments(a: Moments, b: Moments, xp: Any) -> Moments:
         + factor[..., None] * delta[..., :, None] * delta[..., None, first_aux:]
     )
     m2 = a.m2 * ra * ra + b.m2 * rb * rb + factor * delta * delta
-    return Moments(count, scale, mean_a + delta * share, m2, cross)
+    total = exact_sums.add(a.total * ra[..., None], b.total * rb[..., None], xp)
+    return Moments(count, scale, mean_a + delta * share, m2, cross, total)
 
 
 def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
-    scale, ra, rb = _common_scale(a.log_scale, b.log_scale, xp)
+    scale, ra, rb = _common_scale(a.exponent, b.exponent, xp)
     length = max(a.log_tail.shape[-1], b.log_tail.shape[-1])
     both = xp.concatenate([a.log_tail, b.log_tail], axis=-1)
     log_tail = -xp.sort(-both, axis=-1)[..., :length]
@@ -63,7 +66,7 @@ def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
 def as_one_unit(row: Row, xp: Any = jnp) -> Row:
     """The row of samples that are all of one unit: their mean is one number to the error bar."""
     m = row.moments
-    unit = Moments(xp.ones_like(m.count), m.log_scale, m.mean, xp.zeros_like(m.m2), xp.zeros_like(m.cross))
+    unit = Moments(xp.ones_like(m.count), m.exponent, m.mean, xp.zeros_like(m.m2), xp.zeros_like(m.cross), m.total)
     return Row(unit, row.stats)
 
 
@@ -93,27 +96,47 @@ def _map(function: Any, *rows: Row) -> Row:
 class RowTree:
     """Rows that arrive in order, merged in float64 in the same binary tree as `merge_all` over all of them.
 
-    Complete aligned subtrees of 256 rows are folded as soon as they are there, so memory does not grow with the run.
+    Complete aligned subtrees are folded as soon as they are there: `CHUNK` rows at once, which is quick where rows are
+    small, or fewer where that would fill the memory, and then two subtrees of the same size. So the memory is that of a
+    chunk and the logarithm of the run.
     """
 
-    CHUNK = 256
+    CHUNK, CHUNK_BYTES = 256, 2**25
 
     def __init__(self) -> None:
-        self._folded: list[Row] = []
+        self._folded: list[tuple[int, Row]] = []  # (level, subtree of 2^level chunks)
         self._waiting: list[Row] = []
+        self._chunk = 0
 
     def append(self, rows: Row) -> None:
         """Add rows stacked along the first axis."""
         for i in range(rows.moments.count.shape[0]):
             self._waiting.append(_map(lambda leaf, i=i: np.asarray(leaf[i], np.float64), rows))
-            if len(self._waiting) == self.CHUNK:
-                self._folded.append(merge_all(_stack(self._waiting)))
+            self._chunk = self._chunk or self._rows_in(self.CHUNK_BYTES, self._waiting[0])
+            if len(self._waiting) >= self._chunk:
+                self._fold(merge_all(_stack(self._waiting)))
                 self._waiting = []
+
+    def _rows_in(self, num_bytes: int, row: Row) -> int:
+        """A power of two, settled by the first row, which has a tail if any has."""
+        fitting = num_bytes // sum(leaf.nbytes for leaf in jax.tree.leaves(row))
+        return min(self.CHUNK, 2 ** max(0, fitting.bit_length() - 1))
+
+    def _fold(self, row: Row) -> None:
+        level = 0
+        while self._folded and self._folded[-1][0] == level:
+            row = merge_all(_stack([self._folded.pop()[1], row]))
+            level += 1
+        self._folded.append((level, row))
 
     def merged(self) -> Row:
         """The row of everything so far."""
-        rest = [merge_all(_stack(self._waiting))] if self._waiting else []
-        return merge_all(_stack(self._folded + rest))
+        parts = [row for _, row in self._folded] + ([merge_all(_stack(self._waiting))] if self._waiting else [])
+        # An odd one waits for what is to its left, as in `merge_all`.
+        row = parts.pop()
+        while parts:
+            row = merge_all(_stack([parts.pop(), row]))
+        return row
 
 
 def with_tail_length(rows: Row, length: int) -> Row:
@@ -126,7 +149,3 @@ def with_tail_length(rows: Row, length: int) -> Row:
 def _stack(rows: list[Row]) -> Row:
     length = max(row.stats.log_tail.shape[-1] for row in rows)
     return _map(lambda *leaves: np.stack(leaves), *(with_tail_length(row, length) for row in rows))
-
-
-def _finite(log_scale: Any, xp: Any) -> Any:
-    return xp.where(log_scale > -xp.inf, log_scale, 0.0)

@@ -15,7 +15,7 @@ from mcengine import weights
 from mcengine.coupling import Coupling, OwnWeights
 from mcengine.distributions import Distribution, as_distribution, event_struct, is_transport
 from mcengine.distributions.foreign import family_name
-from mcengine.planning import same_law
+from mcengine.parts import same_law
 from mcengine.problem import as_exact
 
 

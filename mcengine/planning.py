@@ -6,27 +6,29 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from mcengine import numerics
 from mcengine.budgets import Samples, Seconds, Tolerance
 from mcengine.checks import check_events, check_tolerance, check_transport
 from mcengine.controls import Components, coefficients
+from mcengine.covariance import check_covariance
 from mcengine.distributions import as_distribution, event_struct
-from mcengine.execution.blocks import Plan, Work, mixture_of, plan_of
-from mcengine.execution.caching import is_traced
+from mcengine.execution.blocks import Floats, Plan, Work, mixture_of, plan_of
 from mcengine.execution.settings import Execution
 from mcengine.mis import Balance, Heuristic, Optimal
+from mcengine.parts import Part, Parts, functionals_of, observed, parts_of
 from mcengine.points import IID, Allocated, Points, Sobol
+from mcengine.points.batches import Batches, batch_size
 from mcengine.points.units import Prefixes
-from mcengine.recipe import Recipe
 from mcengine.weighting import Weighting
 
 # Samples a block where a run is looked at on its way: of independent points, and of each growing unit.
 LOOK_BLOCK, PREFIX_BLOCK = 2**13, 2**11
 # Of N points in R scrambles the error falls like R N^-3/2: few and long ones, as few as a t interval bears.
 GROWING_UNITS = 8
+# Floats of an output in a row, about; outputs whose covariances fit in memory, a few matrices at a time.
+ROW_COLUMNS, MAX_FULL = 11, 2**11
 # The pilot of a run whose sample count is not known beforehand is an eighth of this.
 PILOT_WITHOUT_COUNT = 2**17
 
@@ -40,18 +42,27 @@ class Pilot(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A checked and planned run: what `estimate` knows before the first sample. `floats` is one sample's size."""
+    """A checked and planned run: what `estimate` knows before the first sample."""
 
     work: Work
-    recipe: Recipe
+    parts: Parts
     plan: Plan
     num_samples: int | None
-    floats: int
+    floats: Floats
     pilot: Pilot | None
 
 
 def prepare(
-    problem: Any, proposal: Any, budget: Any, points: Any, mis: Any, weighting: Any, controls: Any, execution: Execution
+    problem: Any,
+    proposal: Any,
+    budget: Any,
+    points: Any,
+    mis: Any,
+    weighting: Any,
+    controls: Any,
+    execution: Execution,
+    functional: Any,
+    covariance: str | None,
 ) -> Run:
     """Check the arguments and settle everything that is known before the first sample is drawn."""
     if not isinstance(budget, Samples | Seconds | Tolerance):
@@ -65,22 +76,47 @@ def prepare(
         problem = dataclasses.replace(problem, exact=None)
     source = as_distribution(problem.plain) if proposal is None else proposal
     check_events(problem, source)
+    check_covariance(covariance)
     points = _allocated(_settled(points, budget), proposal)
+    if covariance is None and points.unit_size == 1 and not isinstance(points, Prefixes):
+        points = Batches(points, batch_size(budget))
     check_transport(points, source)
-    work = Work(problem, proposal, points, weighting, *_combination(mis, controls, weighting, source))
-    recipe, floats = _recipe(work, source)
+    functionals, treedef = functionals_of(functional)
+    combination = _combination(mis, controls, weighting, source)
+    work = Work(observed(problem, functionals), proposal, points, weighting, *combination, covariance=covariance)
+    parts, layout = parts_of(work, problem, source, functionals, treedef)
+    if work.controls is not None and layout.num_denominators:
+        raise ValueError("estimate: controls are for means; a Ratio has none. Leave one of them out.")
+    work = dataclasses.replace(work, layout=layout)
+    floats = _floats(parts, covariance, source)
     unit = points.unit_size
     num_samples = budget.count - budget.count % unit if isinstance(budget, Samples) else None
     if num_samples == 0:
         raise ValueError(f"estimate: the budget of {budget} is less than one unit of {unit} samples of the points.")
     pilot = None if work.controls is None else _pilot(work, num_samples, floats, execution, source)
     if isinstance(budget, Tolerance):
-        check_tolerance(budget, problem, recipe)
+        check_tolerance(budget, problem, parts, not_in_order=isinstance(points, Prefixes))
         # Small blocks, so that an easy problem is not overshot.
         size = execution.block_size or (PREFIX_BLOCK if isinstance(points, Prefixes) else LOOK_BLOCK)
         execution = dataclasses.replace(execution, block_size=size)
-        recipe = dataclasses.replace(recipe, binomial=False)
-    return Run(work, recipe, plan_of(num_samples, floats, execution, unit), num_samples, floats, pilot)
+        parts = parts._replace(of_columns={i: _not_binomial(part) for i, part in parts.of_columns.items()})
+    return Run(work, parts, plan_of(num_samples, floats, execution, unit), num_samples, floats, pilot)
+
+
+def _not_binomial(part: Part) -> Part:
+    return dataclasses.replace(part, recipe=dataclasses.replace(part.recipe, binomial=False))
+
+
+def _floats(parts: Parts, covariance: str | None, source: Any) -> Floats:
+    """How many floats a sample (uniforms and outputs) and a row need."""
+    outputs = max(parts.num_outputs, 1)
+    if covariance == "full" and outputs > MAX_FULL:
+        raise ValueError(
+            f"estimate: covariance='full' keeps a matrix, for at most {MAX_FULL:,} outputs; here are {outputs:,}."
+        )
+    event = jax.tree.leaves(event_struct(source))
+    uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in event)
+    return Floats(uniforms + outputs, ROW_COLUMNS * outputs + (outputs * outputs if covariance == "full" else 0))
 
 
 def _settled(points: Any, budget: Any) -> Any:
@@ -122,7 +158,7 @@ def _combination(mis: Any, controls: Any, weighting: Any, source: Any) -> tuple[
     return (None if isinstance(mis, Balance | Optimal) else mis), controls
 
 
-def _pilot(work: Work, num_samples: int | None, floats: int, execution: Execution, source: Any) -> Pilot:
+def _pilot(work: Work, num_samples: int | None, floats: Floats, execution: Execution, source: Any) -> Pilot:
     number = work.controls.number(event_struct(source), source)
     count = work.controls.pilot
     if count is None:
@@ -131,8 +167,9 @@ def _pilot(work: Work, num_samples: int | None, floats: int, execution: Executio
     # Independent samples whatever the points: their covariances are what a small pilot can tell.
     points = work.points if isinstance(work.points, Allocated) else IID()
     count = max(count - count % points.unit_size, points.unit_size)
-    pilot = dataclasses.replace(work, points=points)
-    return Pilot(pilot, plan_of(count, floats + number, execution, points.unit_size), count)
+    pilot = dataclasses.replace(work, points=points, covariance="diagonal")
+    floats = Floats(floats.sample + number, floats.row + number * number)
+    return Pilot(pilot, plan_of(count, floats, execution, points.unit_size), count)
 
 
 def pilot_key(key: Array) -> Array:
@@ -154,44 +191,3 @@ def check_methods(caller: str, **methods: Any) -> None:
     for name, value in methods.items():
         if isinstance(value, type) or not isinstance(value, protocols[name]):
             raise TypeError(f"{caller}: {name} must be an object such as those of mc.{name}, got {value!r}.")
-
-
-def _recipe(work: Work, source: Any) -> tuple[Recipe, int]:
-    """The recipe, and how many floats (uniforms and outputs) one sample needs."""
-    problem, proposal = work.problem, work.proposal
-    event = event_struct(source)
-    value = jax.eval_shape(problem.integrand, event)
-    leaves, treedef = jax.tree.flatten(value)
-    if not leaves:
-        raise ValueError("estimate: the integrand returns nothing.")
-    for leaf in leaves:
-        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
-            raise ValueError("estimate: the integrand is complex; return its real and imaginary parts.")
-    plain = proposal is None and problem.plain is problem.target
-    indicator = bool(getattr(problem, "is_indicator", False))
-    untouched = not (work.weighting.changes_weights or work.weighting.self_normalised or work.controls is not None)
-    largest = jnp.asarray(jnp.nan, numerics.float_dtype())
-    if problem.value_bound is not None and untouched:
-        share = 1.0 if plain else getattr(proposal, "defensive_share", None)
-        if share is not None and (plain or same_law(getattr(proposal, "target", None), problem.target)):
-            largest = jnp.asarray(problem.value_bound / share, numerics.float_dtype())
-    recipe = Recipe(
-        treedef=treedef,
-        shapes=tuple(leaf.shape for leaf in leaves),
-        self_normalised=work.weighting.self_normalised,
-        binomial=plain and indicator and untouched and work.points.unit_size == 1,
-        bounded_by_one=indicator,
-        epsilon=float(jnp.finfo(numerics.float_dtype()).eps),
-        largest=largest,
-    )
-    uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in jax.tree.leaves(event))
-    return recipe, uniforms + recipe.num_outputs
-
-
-def same_law(a: Any, b: Any) -> bool:
-    """Whether two distributions are the same object or equal leaf by leaf; unknown (False) where traced."""
-    if a is b:
-        return True
-    if jax.tree.structure(a) != jax.tree.structure(b) or is_traced((a, b)):
-        return False
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))

@@ -7,8 +7,12 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from mcengine import diagnostics
+from mcengine import diagnostics, numerics
+from mcengine.columns import finite
 from mcengine.moments import AnyArray, Moments, Row, SampleStats
+
+# Standard errors: below, the delta method's intervals are off. Of weights it is an ESS of 25.
+LEAST_DENOMINATOR = 5.0
 
 
 class Recipe(eqx.Module):
@@ -17,7 +21,8 @@ class Recipe(eqx.Module):
     **Arguments:** `treedef` and `shapes`, the structure of the integrand's value; `self_normalised`; `binomial`, true
     where w f is 0 or 1, so that the interval is Clopper and Pearson's; `epsilon` of the kernels' dtype; `largest`,
     sup w f where it is known, else NaN; `sequence`, the interval of a run that stopped when it was precise enough, and
-    `missed`, whether it did not get there.
+    `missed`, whether it did not get there; `covariance`, "full" where cross terms of all outputs were kept;
+    `divided`, that the last column, which a `self_normalised` estimate divides by, is an output and not the weight.
     """
 
     treedef: Any = eqx.field(static=True)
@@ -29,6 +34,8 @@ class Recipe(eqx.Module):
     largest: AnyArray
     sequence: Any = None
     missed: bool = eqx.field(static=True, default=False)
+    covariance: str | None = eqx.field(static=True, default="diagonal")
+    divided: bool = eqx.field(static=True, default=False)
 
     @property
     def num_outputs(self) -> int:
@@ -71,7 +78,9 @@ def finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
 
 def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     moments, stats, num_outputs = row.moments, row.stats, recipe.num_outputs
-    value, std_error = (_ratio if recipe.self_normalised else _mean)(moments, num_outputs, xp)
+    value, std_error = (_ratio if recipe.self_normalised else _mean)(row, num_outputs, xp)
+    weak = _is_weak(moments, xp) if recipe.divided else np.asarray(False)
+    value = xp.where(weak & (moments.mean[..., -1:] == 0), xp.nan, value)
     hits, num_samples = stats.hits[..., :num_outputs], stats.num_samples[..., None]
     overflown = ~(xp.isfinite(value) & xp.isfinite(std_error))
     # No hits, or nothing but hits: nothing was seen to vary, and 0 +- 0 would be a lie.
@@ -89,46 +98,59 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     codes = diagnostics.status_codes(
         hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error, k=k,
         ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
-        missed=recipe.missed, exact_interval=recipe.binomial, epsilon=recipe.epsilon, xp=xp,
+        weak=weak, missed=recipe.missed, exact_interval=recipe.binomial, epsilon=recipe.epsilon, xp=xp,
     ).astype(xp.int32)  # fmt: skip
     bound = diagnostics.upper_bound_without_hits(num_samples, xp.asarray(recipe.largest, dtype=value.dtype))
     bound = xp.minimum(bound, 1.0) if recipe.bounded_by_one else bound
     return Columns(value, std_error, bias, ess, share, k, hits, codes, xp.where(hits == 0, bound, xp.nan))
 
 
-def _mean(m: Moments, num_outputs: int, xp: Any) -> tuple[Any, Any]:
-    scale = xp.exp(_finite(m.log_scale[..., :num_outputs], xp))
-    return scale * m.mean[..., :num_outputs], scale * _sqrt(m.m2[..., :num_outputs] / _pairs(m, xp), xp)
+def _mean(row: Row, num_outputs: int, xp: Any) -> tuple[Any, Any]:
+    m = row.moments
+    scale = numerics.two_to(finite(m.exponent[..., :num_outputs], xp), xp)
+    return scale * means(row)[..., :num_outputs], scale * _sqrt(m.m2[..., :num_outputs] / pairs(m, xp)[..., None], xp)
 
 
-def _ratio(m: Moments, num_outputs: int, xp: Any) -> tuple[Any, Any]:
+def _ratio(row: Row, num_outputs: int, xp: Any) -> tuple[Any, Any]:
     """mean(w f) / mean(w). Delta method: the residuals w f - R w have mean 0; R's variance is theirs / mean(w)^2."""
-    mean_w = xp.where(m.mean[..., -1:] != 0, m.mean[..., -1:], 1.0)
-    ratio = m.mean[..., :num_outputs] / mean_w
+    m, mean = row.moments, means(row)
+    mean_w = xp.where(mean[..., -1:] != 0, mean[..., -1:], 1.0)
+    ratio = mean[..., :num_outputs] / mean_w
     residual = m.m2[..., :num_outputs] - 2.0 * ratio * m.cross[..., :num_outputs, -1] + ratio**2 * m.m2[..., -1:]
-    scale = xp.exp(_finite(m.log_scale[..., :num_outputs], xp) - _finite(m.log_scale[..., -1:], xp))
-    return scale * ratio, scale * _sqrt(xp.maximum(residual, 0.0) / _pairs(m, xp), xp) / mean_w
+    scale = numerics.two_to(finite(m.exponent[..., :num_outputs], xp) - finite(m.exponent[..., -1:], xp), xp)
+    return scale * ratio, scale * _sqrt(xp.maximum(residual, 0.0) / pairs(m, xp)[..., None], xp) / xp.abs(mean_w)
+
+
+def _is_weak(m: Moments, xp: Any) -> Any:
+    """Whether the denominator is not clearly away from 0, [..., 1]."""
+    error = _sqrt(m.m2[..., -1:] / pairs(m, xp)[..., None], xp)
+    return ~(xp.abs(m.mean[..., -1:]) > LEAST_DENOMINATOR * error)
+
+
+def means(row: Row) -> Any:
+    """Mean of every column, from exact totals where they were kept."""
+    total = row.moments.total
+    if total.shape[-1] == 0:
+        return row.moments.mean
+    return (total[..., 0] + total[..., 1]) / row.stats.num_samples[..., None]
 
 
 def _bias(m: Moments, stats: SampleStats, recipe: Recipe, xp: Any) -> Any:
     """What the weighting changed of the estimate: of mean(w f), or of mean(w f) / mean(w)."""
-    scale = xp.exp(_finite(stats.log_scale, xp) - (_finite(m.log_scale[..., -1:], xp) if recipe.self_normalised else 0))
-    change = scale * stats.removed / stats.num_samples[..., None]
+    of_w = finite(m.exponent[..., -1:], xp) if recipe.self_normalised else 0.0
+    change = numerics.two_to(finite(stats.exponent, xp) - of_w, xp) * stats.removed / stats.num_samples[..., None]
     if not recipe.self_normalised:
         return change
     # Both in units of the denominator's scale.
     of_ratio, mean_w = change[..., :-1], xp.where(m.mean[..., -1:] != 0, m.mean[..., -1:], 1.0)
     raw_w = xp.where(mean_w != change[..., -1:], mean_w - change[..., -1:], 1.0)
-    numerator = xp.exp(_finite(m.log_scale[..., :-1], xp) - _finite(m.log_scale[..., -1:], xp)) * m.mean[..., :-1]
+    numerator = numerics.two_to(finite(m.exponent[..., :-1], xp) - of_w, xp) * m.mean[..., :-1]
     return numerator / mean_w - (numerator - of_ratio) / raw_w
 
 
-def _pairs(m: Moments, xp: Any) -> Any:
-    return (xp.maximum(m.count, 1.0) * xp.maximum(m.count - 1.0, 1.0))[..., None]
-
-
-def _finite(log_scale: Any, xp: Any) -> Any:
-    return xp.where(log_scale > -xp.inf, log_scale, 0.0)
+def pairs(m: Moments, xp: Any) -> Any:
+    """n (n - 1) of n units: what sums of squares are divided by to be the variance of a mean."""
+    return xp.maximum(m.count, 1.0) * xp.maximum(m.count - 1.0, 1.0)
 
 
 def _sqrt(variance: Any, xp: Any) -> Any:

@@ -11,6 +11,8 @@ import numpy as np
 from jax.core import Tracer
 
 from mcengine import diagnostics, merging
+from mcengine.betting import Betting
+from mcengine.covariance import Combination, combine, covariance_matrix
 from mcengine.diagnostics import Status
 from mcengine.moments import Row
 from mcengine.recipe import Recipe, finish_columns
@@ -80,6 +82,9 @@ class Estimate(eqx.Module):
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
+        if isinstance(self.recipe.sequence, Betting):
+            low, high = self.recipe.sequence.bounds(level)
+            return self.recipe.unflatten(low, np), self.recipe.unflatten(high, np)
         num_samples, num_units = np.asarray(self.num_samples), np.asarray(self.num_units)
 
         def of_leaf(value, std_error, hits):
@@ -112,6 +117,32 @@ class Estimate(eqx.Module):
         half_width = np.where(np.isnan(half_width), np.inf, half_width)
         return np.maximum(value - half_width, floor), np.minimum(value + half_width, ceiling)
 
+    @property
+    def covariance(self) -> Any:
+        """Covariance of the estimates (not of a sample) of all outputs, flattened in the order of the value's leaves.
+
+        [K, K] after `estimate(..., covariance="full")`, else the K variances. NaN for outputs without an error bar.
+        """
+        batch, xp = np.ndim(self.num_samples), jnp if isinstance(self.num_samples, jax.Array) else np
+        errors = [leaf.reshape(*leaf.shape[:batch], -1) for leaf in jax.tree.leaves(self.std_error)]
+        errors = xp.concatenate(errors, axis=-1)
+        if self.recipe.covariance != "full":
+            return errors**2
+        known = xp.isfinite(errors)
+        known = known[..., :, None] & known[..., None, :]
+        return xp.where(known, covariance_matrix(self.row, self.recipe, xp), xp.nan)
+
+    def combination(self, coefficients: Any) -> Combination:
+        """sum_k c_k value_k with its own `std_error` and `interval(level)`, from how the outputs vary together.
+
+        **Arguments:** `coefficients`, a tree like `value` whose leaves broadcast to its leaves: for an array of outputs
+        an array, or one number for all of them.
+
+        **Raises:** `ValueError` for another structure, and after a run without `covariance="full"` unless only one
+        coefficient is not 0.
+        """
+        return combine(self.value, self.std_error, coefficients, self.row, self.recipe)
+
     def merge(self, other: "Estimate") -> "Estimate":
         """The estimate from both sets of samples, which must be independent (different keys) and of one problem.
 
@@ -119,7 +150,7 @@ class Estimate(eqx.Module):
         for the same samples twice. That both are of the same problem cannot be seen from them.
         """
         mine, theirs = self.recipe, other.recipe
-        same = ("treedef", "shapes", "self_normalised", "bounded_by_one", "epsilon")
+        same = ("treedef", "shapes", "self_normalised", "bounded_by_one", "epsilon", "covariance")
         if any(getattr(mine, name) != getattr(theirs, name) for name in same):
             raise ValueError("merge: the two estimates are not of the same problem and weighting.")
         if mine.sequence is not None or theirs.sequence is not None:

@@ -1,6 +1,8 @@
 """A run for `TailRisk`: samples collected, quantiles and shortfalls made of them, and how far to trust these."""
 
+import dataclasses
 import time
+from typing import Any
 
 import numpy as np
 from jaxtyping import Array
@@ -11,17 +13,18 @@ from mcengine.execution.caching import is_traced
 from mcengine.execution.collecting import collect_samples
 from mcengine.from_arrays import estimate_from
 from mcengine.functionals import RiskEstimate, TailRisk, tail_risk
+from mcengine.parts import Observed
 from mcengine.planning import Run
 
 
-def estimate_tail_risk(key: Array, functional: TailRisk, run: Run) -> RiskEstimate:
-    """The `RiskEstimate` of a planned run."""
-    work = run.work
+def estimate_tail_risk(key: Array, problem: Any, functional: TailRisk, run: Run) -> RiskEstimate:
+    """The `RiskEstimate` of a planned run: of the samples that other functionals of the run see, drawn once more."""
+    work = dataclasses.replace(run.work, problem=Observed(problem, (functional,)))
     if run.num_samples is None or run.pilot is not None or work.weighting.changes_weights or is_traced((work, key)):
         raise ValueError(
             "TailRisk: it needs a budget of mc.Samples(n), raw or self-normalised weights and no controls, outside jit."
         )
-    check_support(work.problem, work.proposal, run.recipe.self_normalised)
+    check_support(work.problem, work.proposal, work.weighting.self_normalised)
     start = time.perf_counter()
     log_w, losses = collect_samples(work, key, run.num_samples, run.plan)
     usable = np.isfinite(losses) if log_w is None else np.isfinite(losses) & ~np.isnan(log_w) & (log_w < np.inf)

@@ -63,14 +63,15 @@ class Asymptotic(eqx.Module):
 
 
 class FiniteSample(eqx.Module):
-    """Empirical Bernstein at look `look`: no asymptotics, but a bound on w f."""
+    """Empirical Bernstein at look `look`, None where there is one: no asymptotics, but a bound on w f."""
 
-    look: int = eqx.field(static=True)
+    look: int | None = eqx.field(static=True, default=None)
 
     def half_width(self, std_error: Any, num_units: Any, largest: Any, level: float) -> Any:
         """Half the length of the interval."""
         variance = np.nan_to_num(np.asarray(std_error)) ** 2 * num_units
-        return bernstein_width(variance, num_units, largest, level_of_look(level, self.look))
+        level = level if self.look is None else level_of_look(level, self.look)
+        return bernstein_width(variance, num_units, largest, level)
 
 
 class FewUnits(eqx.Module):

@@ -9,11 +9,11 @@ Source for truncation: Ionides (2008), JCGS 17, 295-311. For smoothing: Vehtari 
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-from jax import nn
+from jax import lax, nn
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from mcengine import pareto
+from mcengine import numerics, pareto
 
 
 def log_ratio(log_p: Float[Array, "*shape"], log_q: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -29,6 +29,12 @@ def log_ratio(log_p: Float[Array, "*shape"], log_q: Float[Array, "*shape"]) -> F
 def from_log(log_w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """w = exp(log w). The last step of every estimator, never an earlier one."""
     return jnp.exp(log_w)
+
+
+def mantissa_and_exponent(log_w: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """(t, m) with w = t 2^m, m whole and t in [.70, 1.42]: what many scales share of one exponential."""
+    exponent = lax.stop_gradient(jnp.round(log_w * numerics.LOG2_E))
+    return from_log(numerics.minus_log_2_times(log_w, exponent)), exponent
 
 
 def log_mean(log_w: Float[Array, "*shape n"]) -> Float[Array, "*shape"]:

@@ -1,8 +1,9 @@
 """Blocks of samples: a pure function of (work, key, index), compiled for one shape, run many to a device call."""
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,6 +23,12 @@ TAIL_SAMPLES = 2**22
 MAX_BLOCK = 2**18
 # Floats (uniforms and outputs) of one block, so that they stay near the processor.
 BLOCK_FLOATS = 2**20
+# A block has at least so many samples, to be worth its row, unless their floats are too many even so.
+LEAST_SAMPLES, MOST_FLOATS = 256, 2**24
+# Floats of the rows of one call.
+CALL_FLOATS = 2**23
+# Rows of a unit's chunks held before they are merged.
+FEW_ROWS = 8
 
 
 class Work(eqx.Module):
@@ -34,6 +41,22 @@ class Work(eqx.Module):
     mis: Any = None
     controls: Any = None
     coefficients: Any = None  # of the controls; None while a pilot looks for them
+    covariance: str | None = eqx.field(static=True, default="diagonal")
+    layout: "Layout" = eqx.field(static=True, default_factory=lambda: Layout())
+
+
+class Layout(NamedTuple):
+    """How the columns of a sample lie: the last `num_denominators` are divided by; `tailed` keep a tail for k-hat."""
+
+    num_denominators: int = 0
+    tailed: tuple[int, ...] | None = None
+
+
+class Floats(NamedTuple):
+    """How many floats one sample (uniforms and outputs) and one row need."""
+
+    sample: int
+    row: int
 
 
 class Plan(eqx.Module):
@@ -71,13 +94,15 @@ class Extent(eqx.Module):
         return cls(jnp.asarray(-1, jnp.int32), jnp.asarray(block_size, jnp.int32), None)
 
 
-def plan_of(num_samples: int | None, floats_per_sample: int, execution: Execution, unit_size: int) -> Plan:
+def plan_of(num_samples: int | None, floats: Floats, execution: Execution, unit_size: int) -> Plan:
     """Block size and tail length: functions of the sample count's next power of two, so few shapes are compiled."""
     rounded = TAIL_SAMPLES if num_samples is None else 2 ** math.ceil(math.log2(max(num_samples, 2)))
-    roomy = 2 ** math.floor(math.log2(max(BLOCK_FLOATS // floats_per_sample, 256)))
+    least = max(1, min(LEAST_SAMPLES, MOST_FLOATS // floats.sample))
+    roomy = 2 ** math.floor(math.log2(max(BLOCK_FLOATS // floats.sample, least)))
     size = execution.block_size or min(MAX_BLOCK, roomy, rounded)
     tail = min(MAX_TAIL, int(pareto.tail_size(rounded)))
-    return Plan(*block_and_chunk(size, unit_size), tail + 1, execution.blocks_per_call)
+    at_once = min(execution.blocks_per_call, max(1, CALL_FLOATS // floats.row))
+    return Plan(*block_and_chunk(size, unit_size), tail + 1, at_once)
 
 
 def block_and_chunk(size: int, unit_size: int) -> tuple[int, int]:
@@ -88,20 +113,31 @@ def block_and_chunk(size: int, unit_size: int) -> tuple[int, int]:
     return unit_size, size if unit_size % size == 0 else unit_size
 
 
-def row_of(work: Work, key: Array, index: Array, extent: Extent, plan: Plan, with_tail: bool) -> Row:
-    """Draw block `index`, weigh it, and reduce it to its row."""
+def row_of(
+    work: Work, key: Array, index: Array, extent: Extent, plan: Plan, with_tail: bool, exact: bool = False
+) -> Row:
+    """Draw block `index`, weigh it, and reduce it to its row; `exact` as in `moments.row_of_block`."""
     tail_length = plan.tail_length if with_tail else 0
+    of_chunk = partial(_row_of_chunk, work, key, extent=extent, tail_length=tail_length, exact=exact)
     if plan.chunk_size == plan.block_size:
         num_valid = jnp.where(index == extent.last_block, extent.last_valid, plan.block_size)
-        return _row_of_chunk(work, key, index, num_valid, extent, plan.block_size, work.points.unit_size, tail_length)
+        return of_chunk(index, num_valid, size=plan.block_size, unit_size=work.points.unit_size)
     # One unit, larger than what is drawn at a time: its samples are gathered first, then count as one.
     parts = plan.block_size // plan.chunk_size
     whole = jnp.asarray(plan.chunk_size, index.dtype)
 
     def chunk(part: Array) -> Row:
-        return _row_of_chunk(work, key, index * parts + part, whole, extent, plan.chunk_size, 1, tail_length)
+        return of_chunk(index * parts + part, whole, size=plan.chunk_size, unit_size=1)
 
-    return merging.as_one_unit(merging.merge_all(lax.map(chunk, jnp.arange(parts, dtype=index.dtype)), jnp))
+    return merging.as_one_unit(_gathered(chunk, jnp.zeros((), index.dtype), parts))
+
+
+def _gathered(chunk: Callable[[Array], Row], first: Array, parts: int) -> Row:
+    """The merged row of chunks first .. first + parts - 1, holding a few rows at a time and not all of them."""
+    steps, length = (parts, 1) if parts % FEW_ROWS else (FEW_ROWS, parts // FEW_ROWS)
+    of = chunk if length == 1 else partial(_gathered, chunk, parts=length)
+    starts = first + length * jnp.arange(steps, dtype=first.dtype)
+    return merging.merge_all(lax.map(of, starts), jnp)
 
 
 def weigh(work: Work, key: Array, index: Array, size: int) -> tuple[Array | None, Any, Any, Array | None]:
@@ -121,7 +157,16 @@ def weigh(work: Work, key: Array, index: Array, size: int) -> tuple[Array | None
 
 
 def _row_of_chunk(
-    work: Work, key: Array, index: Array, num_valid: Array, extent: Extent, size: int, unit_size: int, tail_length: int
+    work: Work,
+    key: Array,
+    index: Array,
+    num_valid: Array,
+    *,
+    extent: Extent,
+    size: int,
+    unit_size: int,
+    tail_length: int,
+    exact: bool,
 ) -> Row:
     log_w, value, x, log_terms = weigh(work, key, index, size)
     dtype = numerics.float_dtype()
@@ -134,6 +179,8 @@ def _row_of_chunk(
         log_w, columns, num_valid, transform=transform, with_denominator=weighting.self_normalised,
         controls=controls, coefficients=work.coefficients,
         indicator=bool(getattr(work.problem, "is_indicator", False)), unit_size=unit_size, tail_length=tail_length,
+        covariance=work.covariance, exact=exact,
+        num_denominators=work.layout.num_denominators, tailed=work.layout.tailed,
     )  # fmt: skip
 
 
@@ -161,7 +208,7 @@ def rows_of_call(dynamic, key, first, count, extent, *, static: Static, plan: Pl
     work = join(dynamic, static)
 
     def one(index):
-        return row_of(work, key, index, extent, plan, with_tail)
+        return row_of(work, key, index, extent, plan, with_tail, exact=True)
 
     like = jax.eval_shape(one, first)
     rows = jax.tree.map(lambda leaf: jnp.zeros((plan.blocks_per_call, *leaf.shape), leaf.dtype), like)
@@ -190,7 +237,7 @@ def run_traced(work: Work, key: Array, num_samples: int, plan: Plan) -> Row:
     return row
 
 
-def row_of_arrays(log_w: Any, values: Any, weighting: Any) -> Row:
+def row_of_arrays(log_w: Any, values: Any, weighting: Any, covariance: str | None = "diagonal") -> Row:
     """The row of samples that somebody else drew: `log_w` [n] and `values` [K, n], reduced in float64."""
     with np.errstate(all="ignore"), jax.enable_x64(True):
         n = values.shape[-1]
@@ -200,6 +247,6 @@ def row_of_arrays(log_w: Any, values: Any, weighting: Any) -> Row:
         row = moments.row_of_block(
             None if log_w is None else jnp.asarray(log_w), jnp.asarray(values), count, transform=transform,
             with_denominator=weighting.self_normalised,
-            tail_length=min(MAX_TAIL, int(pareto.tail_size(n))) + 1,
+            tail_length=min(MAX_TAIL, int(pareto.tail_size(n))) + 1, covariance=covariance,
         )  # fmt: skip
         return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), row)

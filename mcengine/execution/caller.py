@@ -20,21 +20,21 @@ class Caller:
     """Device calls of one run, several under way at once; their rows are merged in the order of the blocks.
 
     XLA on CPU splits single operations over its threads, which costs more than it gains at these sizes: two calls from
-    two Python threads are 1.6 times as fast as one after the other.
+    two Python threads are 1.6 times as fast as one after the other. Of several trees block b goes to tree b mod
+    `num_trees`, `tree` is the first.
     """
 
     def __init__(
-        self, work: Work, key: Array, extent: Extent, plan: Plan, execution: Execution, *, keep: bool = False
+        self, work: Work, key: Array, extent: Extent, plan: Plan, execution: Execution, *, num_trees: int = 1
     ) -> None:
         self.plan, self.num_threads = plan, execution.num_threads
         dynamic, self._static = split(work)
         # Every device has the numbers, and takes whatever call is next: which one did which leaves no trace.
         self._on_devices = [jax.device_put((dynamic, key, extent), device) for device in execution.usable_devices]
         self._calls = 0
-        self.tree = RowTree()
-        self._kept: list[Row] | None = [] if keep else None
+        self.trees = [RowTree() for _ in range(num_trees)]
         self._pool = ThreadPoolExecutor(self.num_threads)
-        self._pending: deque[tuple[Future, int]] = deque()
+        self._pending: deque[tuple[Future, int, int]] = deque()
 
     def __enter__(self) -> "Caller":
         return self
@@ -46,7 +46,7 @@ class Caller:
         """Start one call on the next device, as soon as a thread is free."""
         arguments = self._on_devices[self._calls % len(self._on_devices)]
         self._calls += 1
-        self._pending.append((self._pool.submit(self._rows, arguments, first, count), count))
+        self._pending.append((self._pool.submit(self._rows, arguments, first, count), first, count))
         while len(self._pending) > self.num_threads:
             self._collect_one()
 
@@ -62,11 +62,17 @@ class Caller:
         while self._pending:
             self._collect_one()
 
-    def kept(self) -> Row:
-        """All rows in the order of the blocks, unmerged, in float64 (of a caller made with `keep`)."""
-        tails = max(rows.stats.log_tail.shape[-1] for rows in self._kept or [])
-        padded = [merging.with_tail_length(rows, tails) for rows in self._kept or []]
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves).astype(np.float64), *padded)
+    @property
+    def tree(self) -> RowTree:
+        """The only tree, where there is one."""
+        return self.trees[0]
+
+    def merged(self) -> Row:
+        """The row of each tree, stacked."""
+        rows = [tree.merged() for tree in self.trees]
+        tails = max(row.stats.log_tail.shape[-1] for row in rows)
+        padded = [merging.with_tail_length(row, tails) for row in rows]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
 
     def room(self, first: int, wanted: int) -> int:
         """Blocks that one call from `first` takes of those wanted: no call straddles the end of the tail blocks."""
@@ -81,9 +87,8 @@ class Caller:
         return jax.device_get(rows)
 
     def _collect_one(self) -> None:
-        future, count = self._pending.popleft()
+        future, first, count = self._pending.popleft()
         rows = jax.tree.map(lambda leaf: leaf[:count], future.result())
-        if self._kept is None:
-            self.tree.append(rows)
-        else:
-            self._kept.append(rows)
+        num_trees = len(self.trees)
+        for i in range(min(count, num_trees)):
+            self.trees[(first + i) % num_trees].append(jax.tree.map(lambda leaf, i=i: leaf[i::num_trees], rows))

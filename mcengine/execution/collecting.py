@@ -26,9 +26,7 @@ def collect_samples(work: Work, key: Array, num_samples: int, plan: Plan) -> tup
 @partial(jax.jit, static_argnames=("static", "size"))
 def _samples(dynamic, key: Array, index: Array, *, static: Static, size: int):
     log_w, value, _, _ = weigh(join(dynamic, static), key, index, size)
-    leaves = jax.tree.leaves(value)
     if log_w is not None and log_w.ndim > 1:
         raise ValueError("TailRisk: the problem weighs each output by itself, so its values have no common law.")
-    if len(leaves) != 1 or leaves[0].ndim != 1:
-        raise ValueError("TailRisk: the integrand must return one number, the loss.")
-    return log_w, jnp.asarray(leaves[0])
+    (loss,) = jax.tree.leaves(value)
+    return log_w, jnp.asarray(loss)

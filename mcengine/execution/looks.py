@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Array
 
@@ -53,12 +52,9 @@ def run_prefixes(
     num_units, rows, parts, look = work.points.num_units, None, 0, 0
     while True:
         look, longer = look + 1, max(1, 2 * parts)
-        with Caller(work, key, Extent.endless(plan.block_size), plan, execution, keep=True) as caller:
+        with Caller(work, key, Extent.endless(plan.block_size), plan, execution, num_trees=num_units) as caller:
             _advance(caller, parts * num_units, longer * num_units)
-            fresh = jax.tree.map(
-                lambda leaf: leaf.reshape(len(leaf) // num_units, num_units, *leaf.shape[1:]), caller.kept()
-            )
-        gathered = merging.merge_all(fresh)
+            gathered = caller.merged()
         rows = gathered if rows is None else merging.merge(rows, gathered)
         parts = longer
         row = merging.merge_all(merging.as_one_unit(rows, np))

@@ -18,6 +18,7 @@ from mcengine.execution.blocks import (
     BLOCK_FLOATS,
     MAX_BLOCK,
     Extent,
+    Floats,
     Plan,
     Work,
     block_and_chunk,
@@ -34,39 +35,38 @@ from mcengine.moments import Row
 LARGEST_BLOCK, SMALLEST_BLOCK = 2**12, 2**11
 # Beyond, one estimate keeps the machine busy by itself.
 MOST_SAMPLES = 2**22
-# Rows held before they are merged.
-MOST_ROWS = 2**14
+# Rows held before they are merged, and floats of them.
+MOST_ROWS, MOST_ROW_FLOATS = 2**14, 2**26
 
 
-def replicates_plan(work: Work, num_samples: int, floats_per_sample: int, execution: Execution) -> Plan:
+def replicates_plan(work: Work, num_samples: int, floats: Floats, execution: Execution) -> Plan:
     """The plan of `run_replicates`: one block size for all counts, unless the weighting looks at samples together."""
     unit = work.points.unit_size
     if execution.block_size is not None or work.weighting.couples_samples or num_samples > MOST_SAMPLES:
-        return plan_of(num_samples, floats_per_sample, execution, unit)
-    usual = plan_of(None, floats_per_sample, execution, unit)
+        return plan_of(num_samples, floats, execution, unit)
+    usual = plan_of(None, floats, execution, unit)
     size = min(max(usual.chunk_size // 32, SMALLEST_BLOCK), LARGEST_BLOCK)
     block, chunk = block_and_chunk(size, unit) if unit <= size else (usual.block_size, usual.chunk_size)
     # What one block needs; of many, each has its share of the largest values.
     return Plan(block, chunk, min(usual.tail_length, int(pareto.tail_size(block)) + 1), usual.blocks_per_call)
 
 
-def run_replicates(
-    work: Work, keys: Array, num_samples: int, floats_per_sample: int, plan: Plan, execution: Execution
-) -> Row:
+def run_replicates(work: Work, keys: Array, num_samples: int, floats: Floats, plan: Plan, execution: Execution) -> Row:
     """One row per key, in float64, with leading axis [keys]."""
     if num_samples > MOST_SAMPLES:
         return _stack([run_samples(work, key, num_samples, plan, execution) for key in keys])
-    lanes = max(1, min(MAX_BLOCK, BLOCK_FLOATS // floats_per_sample) // (2 * plan.chunk_size))
-    return _concatenate(list(_rows(work, keys, num_samples, plan, lanes)))
+    lanes = max(1, min(MAX_BLOCK, BLOCK_FLOATS // floats.sample) // (2 * plan.chunk_size))
+    most_rows = max(1, min(MOST_ROWS, MOST_ROW_FLOATS // floats.row))
+    return _concatenate(list(_rows(work, keys, num_samples, plan, lanes, most_rows)))
 
 
-def _rows(work: Work, keys: Array, num_samples: int, plan: Plan, lanes: int) -> Iterator[Row]:
-    """Rows of a few keys at a time, as many as keep `MOST_ROWS` blocks in memory."""
+def _rows(work: Work, keys: Array, num_samples: int, plan: Plan, lanes: int, most_rows: int) -> Iterator[Row]:
+    """Rows of a few keys at a time, as many as keep `most_rows` blocks in memory."""
     num_blocks = -(-num_samples // plan.block_size)
     extent, tail_length = Extent.of(num_samples, plan.block_size), int(pareto.tail_size(num_samples)) + 1
     dynamic, static = split(work)
     key_data, impl = np.asarray(jax.random.key_data(keys)), str(jax.random.key_impl(keys))
-    at_once = max(1, MOST_ROWS // num_blocks)
+    at_once = max(1, most_rows // num_blocks)
     for first in range(0, len(key_data), at_once):
         some = key_data[first : first + at_once]
         total = len(some) * num_blocks
@@ -87,7 +87,7 @@ def _kernel(dynamic, key_data: Array, block: Array, extent: Extent, *, static: S
     """The row of block `block[i]` under key i, for each i."""
     work = join(dynamic, static)
     keys = jax.random.wrap_key_data(key_data, impl=impl)
-    return jax.vmap(lambda key, index: row_of(work, key, index, extent, plan, with_tail=True))(keys, block)
+    return jax.vmap(lambda key, index: row_of(work, key, index, extent, plan, True, exact=True))(keys, block)
 
 
 def _merged(rows: Row, tail_length: int) -> Row:

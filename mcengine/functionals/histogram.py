@@ -1,6 +1,5 @@
 """Probabilities of bins, from the same samples."""
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -10,43 +9,54 @@ from jaxtyping import Array, Float
 
 from mcengine.distributions import as_parameter
 from mcengine.distributions.univariate import concrete
+from mcengine.functionals.protocol import picked
 
 
 class Histogram(eqx.Module):
     """P(edges_i <= f(X) < edges_{i+1}) for every bin, or the density: the mean of an indicator for each.
 
-    The last bin holds its upper edge. What lies outside is in none: the bins sum to P(edges_0 <= f <= edges_B).
+    The last bin holds its upper edge. What lies outside is in none: the bins sum to P(edges_0 <= f <= edges_B). Of a
+    `Probability` it is the score's histogram, of an `Integral` the volume where f lies in each bin.
 
-    **Arguments:** `edges`, increasing, at least two; `density`, divide by the bins' widths.
+    **Arguments:** `edges`, increasing, at least two; `density`, divide by the bins' widths; `output`, which entry
+    of what the integrand returns (a key, an index), where it returns several.
 
-    **Raises:** `ValueError` for edges that do not increase.
+    **Raises:** `ValueError` for edges that do not increase, and for an output that is not one number.
     """
 
     edges: Float[Array, " edges"] = eqx.field(converter=as_parameter)
     density: bool = eqx.field(static=True, default=False)
+    output: Any = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         known = concrete(self.edges)
         if self.edges.ndim != 1 or self.edges.shape[0] < 2 or (known is not None and not np.all(np.diff(known) > 0)):
             raise ValueError(f"Histogram: edges must be at least two increasing numbers, got {self.edges}.")
 
-    def of(self, integrand: Callable[[Any], Float[Array, ""]]) -> "Binned":
-        """The integrand whose mean is the histogram of another's value."""
-        return Binned(integrand, self)
+    @property
+    def sees_score(self) -> bool:
+        return True
 
+    @property
+    def keeps_samples(self) -> bool:
+        return False
 
-class Binned(eqx.Module):
-    """f(x) as the indicators of its bins, [B]."""
-
-    integrand: Callable[[Any], Float[Array, ""]]
-    histogram: Histogram
-
-    def __call__(self, x: Any) -> Float[Array, " bins"]:
-        value = jnp.asarray(self.integrand(x), self.histogram.edges.dtype)
-        if value.shape != ():
-            raise ValueError(f"Histogram: the integrand must be a scalar, got shape {value.shape}.")
-        lower, upper = self.histogram.edges[:-1], self.histogram.edges[1:]
+    def columns(self, value: Any) -> tuple[Float[Array, " bins"], None]:
+        """(the bins' indicators, None): see `Functional`."""
+        value = picked(value, self.output, "Histogram")
+        if jnp.shape(value) != ():
+            raise ValueError(f"Histogram: the integrand must be a scalar, got shape {jnp.shape(value)}.")
+        value = jnp.asarray(value, self.edges.dtype)
+        lower, upper = self.edges[:-1], self.edges[1:]
         below = (value < upper) | ((value == upper) & (jnp.arange(len(upper)) == len(upper) - 1))
         inside = jnp.where((value >= lower) & below, 1.0, 0.0).astype(value.dtype)
-        share = inside / (upper - lower) if self.histogram.density else inside
-        return jnp.where(jnp.isnan(value), jnp.nan, share)
+        share = inside / (upper - lower) if self.density else inside
+        return jnp.where(jnp.isnan(value), jnp.nan, share), None
+
+    def value_bound(self, problem: Any) -> float | None:
+        """1, unless it is a density."""
+        return None if self.density else 1.0
+
+    def is_indicator(self, problem: Any) -> bool:
+        """Yes, unless it is a density."""
+        return not self.density

@@ -12,9 +12,11 @@ shortfall, whose derivative along v is 0. Sources: Woodruff (1952); Rockafellar 
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 
 from mcengine.diagnostics import Status, student_interval
+from mcengine.functionals.protocol import picked
 
 
 class TailRisk(eqx.Module):
@@ -22,16 +24,43 @@ class TailRisk(eqx.Module):
 
     The samples' losses and weights are kept (16 bytes each), so the sample count is limited by memory.
 
-    **Arguments:** `levels`, each strictly between 0 and 1, as in `[0.99, 0.999]`.
+    **Arguments:** `levels`, each strictly between 0 and 1, as in `[0.99, 0.999]`; `output`, which entry of what the
+    integrand returns is the loss, where it returns several.
     """
 
     levels: tuple[float, ...] = eqx.field(
         static=True, converter=lambda levels: tuple(float(a) for a in np.ravel(levels))
     )
+    output: Any = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if not self.levels or not all(0 < a < 1 for a in self.levels):
             raise ValueError(f"TailRisk: levels must lie strictly between 0 and 1, got {self.levels}.")
+
+    @property
+    def sees_score(self) -> bool:
+        return True
+
+    @property
+    def keeps_samples(self) -> bool:
+        return True
+
+    def columns(self, value: Any) -> tuple[Any, None]:
+        """(the loss, None): see `Functional`."""
+        loss = picked(value, self.output, "TailRisk")
+        if np.shape(loss) != ():
+            raise ValueError(
+                "TailRisk: the integrand must return one number, the loss; pick one of several by `output`."
+            )
+        return loss, None
+
+    def value_bound(self, problem: Any) -> float | None:
+        """None: losses have none."""
+        return None
+
+    def is_indicator(self, problem: Any) -> bool:
+        """No: losses are numbers."""
+        return False
 
 
 class RiskEstimate(eqx.Module):
@@ -49,9 +78,9 @@ class RiskEstimate(eqx.Module):
     pareto_k: np.ndarray
     max_weight_share: np.ndarray
     num_hits: np.ndarray
-    num_samples: int
-    num_units: int
-    num_nonfinite: int
+    num_samples: Any
+    num_units: Any
+    num_nonfinite: Any
     status_codes: np.ndarray
     seconds: float | None
     losses: np.ndarray
@@ -71,6 +100,10 @@ class RiskEstimate(eqx.Module):
         """(low, high), dicts like `value`. A quantile's side is infinite where the samples do not reach it."""
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
+        if self.losses.ndim > 1:  # of replicates
+            sides = [_of_replicate(self, i).interval(level) for i in range(len(self.losses))]
+            low, high = (jax.tree.map(lambda *leaves: np.stack(leaves), *side) for side in zip(*sides, strict=True))
+            return low, high
         low, high = student_interval(self.value["shortfall"], self.std_error["shortfall"], self.num_units, level)
         beyond = 1.0 - np.asarray(self.levels)
         p_low, p_high = student_interval(beyond, self.std_error["exceedance"], self.num_units, level)
@@ -95,6 +128,8 @@ class RiskEstimate(eqx.Module):
         return str(self)
 
     def __str__(self) -> str:
+        if self.losses.ndim > 1:
+            return f"RiskEstimate of {len(self.losses)} replicates; see .value, .std_error, .status_codes."
         low, high = self.interval()
         lines = [
             f"{a:.6g}: " + "   ".join(
@@ -103,6 +138,18 @@ class RiskEstimate(eqx.Module):
             for i, a in enumerate(self.levels)
         ]  # fmt: skip
         return "\n".join([*lines, f"{self.num_samples:,} samples   status: {self.status.sentence}"])
+
+
+def stack(results: list[RiskEstimate]) -> RiskEstimate:
+    """Estimates from independent runs in one, with a leading axis, as `mc.replicate` gives it; `seconds` of all."""
+    bare = [eqx.tree_at(lambda r: r.seconds, result, 0.0) for result in results]
+    stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *bare)
+    return eqx.tree_at(lambda r: r.seconds, stacked, sum(result.seconds or 0.0 for result in results))
+
+
+def _of_replicate(results: RiskEstimate, i: int) -> RiskEstimate:
+    one = jax.tree.map(lambda leaf: np.asarray(leaf)[i], eqx.tree_at(lambda r: r.seconds, results, results.num_units))
+    return eqx.tree_at(lambda r: r.seconds, one, None)
 
 
 def quantile(losses: np.ndarray, exceedance: np.ndarray, beyond: float) -> float:

@@ -6,8 +6,10 @@ from mcengine.numerics.elementary import log_of_normal as log_of_normal
 from mcengine.numerics.elementary import normal_quantile as normal_quantile
 from mcengine.numerics.elementary import polynomial as polynomial
 from mcengine.numerics.elementary import sin_cos_of_turn as sin_cos_of_turn
-from mcengine.numerics.formats import add_exponent as add_exponent
+from mcengine.numerics.formats import LOG2_E as LOG2_E
 from mcengine.numerics.formats import float_dtype as float_dtype
+from mcengine.numerics.formats import minus_log_2_times as minus_log_2_times
+from mcengine.numerics.formats import two_to as two_to
 from mcengine.numerics.generator import Generator as Generator
 from mcengine.numerics.generator import random_words as random_words
 from mcengine.numerics.uniforms import centred_uniform as centred_uniform

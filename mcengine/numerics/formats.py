@@ -1,6 +1,10 @@
-"""The kernels' number format, and scales carried as logarithms."""
+"""The kernels' number format, and scales that are powers of two."""
+
+from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 
@@ -13,15 +17,24 @@ def float_dtype() -> jnp.dtype:
 _LOG_2_HIGH, _LOG_2_LOW = 0.693145751953125, 1.4286068203094172e-06
 
 
-def add_exponent(log_scale: Float[Array, "*shape"], exponent: Array) -> tuple[Array, Array]:
-    """(L, c) with exp(log_scale) 2^exponent = c exp(L): L rounded to a float, c near 1 what that took away.
+LOG2_E = 1.4426950408889634
 
-    Without c a scale of e^30 would be off by 1e-6, the same way in every sample.
+
+def minus_log_2_times(x: Float[Array, "*shape"], exponent: Float[Array, "*other"]) -> Float[Array, "*shape"]:
+    """x - exponent log 2 for whole exponents, without the rounding of a large product."""
+    return (x - exponent * _LOG_2_HIGH) - exponent * _LOG_2_LOW
+
+
+def two_to(exponent: Any, xp: Any = jnp) -> Any:
+    """2^exponent for whole exponents held as floats, exactly: 0 for -inf, and below the smallest normal number.
+
+    `exp2` of a whole number is right only to a bit, and `ldexp` in JAX costs several times as much.
     """
-    steps = exponent.astype(log_scale.dtype)
-    total = log_scale + steps * (_LOG_2_HIGH + _LOG_2_LOW)
-    # log_scale - total without rounding (Knuth's two-sum).
-    difference = log_scale - total
-    back = difference - log_scale
-    lost = (log_scale - (difference - back)) - (total + back)
-    return total, jnp.exp(((difference + steps * _LOG_2_HIGH) + lost) + steps * _LOG_2_LOW)
+    if xp is np:
+        return np.ldexp(1.0, np.clip(exponent, -1100, 1100).astype(np.int32))
+    exponent = lax.stop_gradient(exponent)
+    info = jnp.finfo(exponent.dtype)
+    whole = jnp.uint64 if info.bits == 64 else jnp.uint32
+    inside = jnp.clip(exponent, info.minexp, info.maxexp - 1)
+    normal = lax.bitcast_convert_type((inside + (info.maxexp - 1)).astype(whole) << info.nmant, exponent.dtype)
+    return jnp.where(exponent < info.minexp, 0.0, jnp.where(exponent > info.maxexp - 1, jnp.inf, normal))
