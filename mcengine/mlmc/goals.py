@@ -5,7 +5,7 @@ Of the interval's half-width eps the bias may have `share` eps, and the sampling
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -18,6 +18,8 @@ from mcengine.mlmc.result import MultilevelEstimate
 
 # What a pilot says is not exact: this many more samples than it asks for, and this much less bias than is allowed.
 MORE_SAMPLES, LESS_BIAS = 1.1, 0.7
+# The noise of a pilot's bias, in ratio to the bias allowed.
+BIAS_NOISE = 0.5
 # A pilot has at least this share of the samples that its level will get, so that the variance is known.
 PILOT_SHARE = 1 / 8
 
@@ -29,18 +31,6 @@ class Seen(NamedTuple):
     errors: Column
     variances: Column
     costs: Column
-
-
-class Goal(Protocol):
-    """How many samples each level gets, whether the levels are fine enough, and what became of it in the end."""
-
-    def counts(self, seen: Seen) -> Int[np.ndarray, " levels"]: ...
-
-    def pilot_counts(self, seen: Seen, weak_order: float | None) -> Column: ...
-
-    def is_fine_enough(self, seen: Seen, weak_order: float | None) -> bool: ...
-
-    def verdict(self, result: MultilevelEstimate) -> Status: ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ class PrecisionGoal:
 
     def is_fine_enough(self, seen: Seen, weak_order: float | None) -> bool:
         """Whether the bias is clearly within its share."""
-        return bias_of(seen, weak_order) <= LESS_BIAS * self._allowed(float(np.sum(seen.means)))
+        return _bias_with_noise(seen, weak_order) <= LESS_BIAS * self._allowed(float(np.sum(seen.means)))
 
     def verdict(self, result: MultilevelEstimate) -> Status:
         """Whether the interval is as short as asked, and if not, whose fault that is."""
@@ -111,7 +101,7 @@ class CostGoal:
         error = _error(seen, self.counts(seen))
         # The next level at twice the last one's cost; with most of the budget left for what matters.
         dear = 4 * self.least * (np.sum(seen.costs) + 2 * seen.costs[-1]) > self.worth * seen.costs[0]
-        return bool(dear) or bias_of(seen, weak_order) <= LESS_BIAS * self._allowed(error)
+        return bool(dear) or _bias_with_noise(seen, weak_order) <= LESS_BIAS * self._allowed(error)
 
     def verdict(self, result: MultilevelEstimate) -> Status:
         """Whether the bias has more than its share."""
@@ -121,10 +111,19 @@ class CostGoal:
         return self.share / (1.0 - self.share) * _z(0.95) * std_error
 
 
+Goal = PrecisionGoal | CostGoal
+
+
 def bias_of(seen: Seen, weak_order: float | None) -> float:
     """The finest level's bias, see `allocation.bias`, with the weak order given or fitted."""
     alpha = allocation.weak_rate(seen.means, seen.errors, weak_order)
     return allocation.bias(seen.means, seen.errors, alpha)
+
+
+def _bias_with_noise(seen: Seen, weak_order: float | None) -> float:
+    """The bias as if the means were exact: noise then asks for a finer level, where leaving it out may miss one."""
+    alpha = allocation.weak_rate(seen.means, seen.errors, weak_order)
+    return allocation.bias(seen.means, np.zeros_like(seen.errors), alpha)
 
 
 def _pilot_counts(
@@ -133,7 +132,7 @@ def _pilot_counts(
     wanted = np.ceil(PILOT_SHARE * counts)
     # The noise of the finest correction, extrapolated like itself, must not hide a bias that is too large.
     growth = 2.0 ** allocation.weak_rate(seen.means, seen.errors, weak_order) - 1.0
-    for_bias = seen.variances[-1] / max(LESS_BIAS * allowed * growth, 1e-150) ** 2
+    for_bias = seen.variances[-1] / max(BIAS_NOISE * allowed * growth, 1e-150) ** 2
     wanted[-1] = np.ceil(max(wanted[-1], min(for_bias, most)))
     return wanted
 

@@ -35,7 +35,7 @@ class MultilevelEstimate:
       to level, the orders of the scheme for this payoff); NaN where fewer than two corrections tell.
     - `cost`: sum N_l C_l, in the levels' own unit; `pilot_cost`, what finding the counts took besides; `seconds`.
     - `status_code`, `status`, `ok`: the gravest of the levels' (of the tails of a level that carries less than a
-      twentieth of the variance nothing is said: they cannot spoil the interval), or `BIASED` where the bias has more
+      tenth of the variance nothing is said: they cannot spoil the interval), or `BIASED` where the bias has more
       than its share, or `BUDGET_SPENT` where the tolerance was not reached.
     """
 

@@ -14,14 +14,14 @@ from mcengine.diagnostics import Status
 from mcengine.execution.caching import is_traced
 from mcengine.execution.settings import Execution
 from mcengine.mlmc.goals import CostGoal, Goal, PrecisionGoal, Seen, bias_of
-from mcengine.mlmc.levels import Hierarchy, run_level
+from mcengine.mlmc.levels import Hierarchy
 from mcengine.mlmc.result import LevelEstimate, MultilevelEstimate
 
 # Fewer say too little of a level's own variance.
-LEAST_SAMPLES = 128
-# A level with so little of the variance may be off by half, and the sum's error bar is not by 2 %. With few samples
+LEAST_SAMPLES = 256
+# A level with so little of the variance may be off by half, and the sum's error bar is not by 3 %. With few samples
 # k-hat cries wolf.
-SMALL_SHARE = 1 / 20
+SMALL_SHARE = 1 / 10
 ABOUT_TAILS = (Status.FEW_HITS, Status.HEAVY_TAIL, Status.DOMINATED, Status.UNRELIABLE)
 
 
@@ -43,8 +43,8 @@ def multilevel(
     falls faster than C_l grows, a root mean square error eps costs eps^-2, as if no fine level were needed at all.
 
     Level by level a pilot finds V_l and E[P_l - P_(l-1)], until what finer levels would add (by extrapolation, see
-    `mcengine.mlmc.allocation.bias`) is seen to be small enough. All its samples are then thrown away: the estimate is
-    from fresh ones, in counts that they had no part in, and so is its bias.
+    `mcengine.mlmc.allocation.bias`) is seen to be small enough. All its samples are then thrown away: the estimate and
+    its bias are from fresh ones, which had no part in choosing the counts.
 
     **Arguments:**
 
@@ -58,7 +58,9 @@ def multilevel(
     - `max_level`: the finest level that may be used.
     - `pilot`: samples of each level that look for its variance, or an eighth of what the level will get.
     - `bias_share`: how much of the interval's half-width is the bias's.
-    - `weak_order`: the rate a of |E[P_l - P_(l-1)]| ~ 2^(-a l) where it is known; else it is fitted, and at least 1/2.
+    - `weak_order`: the rate a of |E[P_l - P_(l-1)]| ~ 2^(-a l) where it is known (1 for the schemes of Euler and
+      Milstein); else it is fitted, and at least 1/2. Fitted to few noisy levels it may overstate the bias, and then
+      the status.
 
     **Returns:** a `MultilevelEstimate`. Its interval is for the limit E[P], and widened by the bias.
 
@@ -73,12 +75,12 @@ def multilevel(
     if is_traced(key):
         raise TypeError("multilevel: it decides by what it sees, and cannot be called inside jit, vmap or grad.")
     goal = _goal(budget, bias_share)
-    hierarchy = Hierarchy(levels, max_level)
+    hierarchy = Hierarchy(levels, max_level, execution)
     start = time.perf_counter()
     for_pilot, for_result = jax.random.split(key)
-    found, pilot_cost = _explore(for_pilot, hierarchy, goal, pilot, weak_order, execution)
+    found, pilot_cost = _explore(for_pilot, hierarchy, goal, pilot, weak_order)
     counts = goal.counts(found)
-    lines = [_estimate_level(for_result, hierarchy, level, int(count), execution) for level, count in enumerate(counts)]
+    lines = [_estimate_level(for_result, hierarchy, level, int(count)) for level, count in enumerate(counts)]
     bias = bias_of(_seen(lines), weak_order)
     result = partial(MultilevelEstimate, tuple(lines), bias, pilot_cost, time.perf_counter() - start)
     return result(max(_gravest(lines), goal.verdict(result(Status.OK))))
@@ -98,31 +100,29 @@ def _goal(budget: Any, bias_share: float) -> Goal:
     raise TypeError(f"multilevel: budget must be mc.Tolerance(rtol, atol) or mc.Samples(n), got {budget!r}.")
 
 
-def _explore(
-    key: Any, hierarchy: Hierarchy, goal: Goal, pilot: int, weak_order: float | None, execution: Execution
-) -> tuple[Seen, float]:
+def _explore(key: Any, hierarchy: Hierarchy, goal: Goal, pilot: int, weak_order: float | None) -> tuple[Seen, float]:
     """(what the pilots of levels 0 to the finest one saw, what they cost)."""
     lines: list[LevelEstimate] = []
     spent = 0.0
     for level in range(hierarchy.finest + 1):
-        lines.append(_estimate_level(key, hierarchy, level, pilot, execution))
+        lines.append(_estimate_level(key, hierarchy, level, pilot))
         spent += pilot * lines[-1].cost
         if level == 0:
             continue
         for known, wanted in enumerate(goal.pilot_counts(_seen(lines), weak_order)):
             if lines[known].num_samples < wanted / 2:
                 # Fresh ones: which pilot is prolonged depends on what it saw.
-                lines[known] = _estimate_level(key, hierarchy, known, int(wanted), execution)
+                lines[known] = _estimate_level(key, hierarchy, known, int(wanted))
                 spent += wanted * lines[known].cost
         if level >= min(2, hierarchy.finest) and goal.is_fine_enough(_seen(lines), weak_order):
             break
     return _seen(lines), spent
 
 
-def _estimate_level(key: Any, hierarchy: Hierarchy, level: int, count: int, execution: Execution) -> LevelEstimate:
-    problem, cost = hierarchy[level]
+def _estimate_level(key: Any, hierarchy: Hierarchy, level: int, count: int) -> LevelEstimate:
+    cost = hierarchy[level].cost
     level_key = jax.random.fold_in(jax.random.fold_in(key, level), count % 2**32)
-    found = run_level(level_key, level, problem, count, execution)
+    found = hierarchy.estimate(level, level_key, count)
     (mean,), (error,) = (jax.tree.leaves(tree) for tree in (found.value, found.std_error))
     # Nothing but zeros seen: no variance, rather than an unknown one; `allocation.believed` does not trust it.
     error = 0.0 if np.isnan(error).item() and found.status == Status.NO_HITS else float(np.reshape(error, ()))
