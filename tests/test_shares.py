@@ -1,6 +1,5 @@
 """Chosen shares of a mixture: the least variance by quadrature, never much worse than equal ones, floors that hold."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -81,31 +80,11 @@ def test_estimates_with_chosen_shares_are_honest(key):
     assert_honest(runs, np.sum(P_F) * STEP, widest_ratio=1.25)
 
 
-# (problem, its mixture, at most so much of the variance with equal shares).
-PROBLEMS = [
-    (["problem=plane_light", "proposal=plane_light/cosine_and_lamp"], 0.1),
-    (["problem=tabular_mdp", "proposal=tabular_mdp/mixed"], 0.6),
-    (
-        ["problem=index_fall", "problem.fall=0.1", "proposal=defensive", "proposal@proposal.base=index_fall/inflated"],
-        1.05,
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "most"), PROBLEMS, ids=lambda x: x[0].split("=")[1] if isinstance(x, list) else ""
-)
-def test_variances_fall_in_every_field(key, overrides, most):
-    problem, mixture = build_problem(compose(overrides))
-    equal = eqx.tree_at(lambda tree: getattr(tree, "mixture", tree).weights, mixture, jnp.asarray([0.5, 0.5]))
-    first, second, third = jax.random.split(key, 3)
-    chosen = mc.choose_shares(first, problem, mixture)
-    assert type(chosen) is type(mixture)
-    after = mc.estimate(second, problem, chosen, budget=mc.Samples(2**16))
-    before = mc.estimate(third, problem, equal, budget=mc.Samples(2**16))
-    squares = [np.sum(run.std_error**2) for run in (after, before)]
-    assert squares[0] <= most * squares[1]
-    assert np.all(np.abs(after.value - before.value) < 5 * np.sqrt(after.std_error**2 + before.std_error**2))
+def test_a_lamp_is_looked_at_more_than_its_floor(key):
+    problem, mixture = build_problem(compose(["problem=plane_light", "proposal=plane_light/cosine_and_lamp"]))
+    chosen = mc.choose_shares(key, problem, mixture)
+    # Directions to the lamp alone all but solve it; the battery measures how much is gained, there and elsewhere.
+    assert float(chosen.weights[1]) > 0.9
 
 
 def test_a_component_far_away_keeps_the_floor(key):

@@ -69,7 +69,7 @@ def _checked(made: Any, level: int) -> Level:
 
 def run_level(key: Array, level: int, problem: Any, count: int, execution: Execution) -> Estimate:
     """The estimate of one level from `count` samples, by one compiled kernel whatever the count."""
-    run = prepare(problem, None, Samples(count), IID(), None, Raw(), None, execution)
+    run = prepare(problem, None, Samples(count), IID(), None, Raw(), None, execution, None, "diagonal")
     if run.recipe.num_outputs != 1:
         raise ValueError(
             f"multilevel: samples are shared out by one variance, and level {level} has {run.recipe.num_outputs} "

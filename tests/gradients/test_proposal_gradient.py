@@ -58,7 +58,7 @@ def test_a_tail_by_quadrature(key):
         assert run.std_error[name] < 0.05 * abs(truth)
 
 
-@pytest.mark.parametrize("form", ["score", "pathwise"])
+@pytest.mark.parametrize("form", [pytest.param("score", marks=pytest.mark.battery), "pathwise"])
 def test_intervals_cover(key, form):
     def run(key):
         cubic = mc.Expectation(lambda x: 2.0 + jnp.sin(x), mc.Normal(0.0, 1.0))
