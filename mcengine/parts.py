@@ -168,6 +168,8 @@ def _same(a: Any, b: Any) -> bool:
 
 def select(row: Row, part: Part) -> Row:
     """The row that a functional would have had alone."""
+    # Scalars of NumPy become arrays again.
+    row = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else np.asarray(leaf), row)
     m, s = row.moments, row.stats
     if part.stop - part.start + (part.denominator is not None) == m.mean.shape[-1]:
         return row

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from mcengine.distributions import as_parameter
 from mcengine.distributions.univariate import concrete
-from mcengine.functionals.protocol import picked
+from mcengine.functionals.protocol import check_scalar, picked
 
 
 class Histogram(eqx.Module):
@@ -44,8 +44,7 @@ class Histogram(eqx.Module):
     def columns(self, value: Any) -> tuple[Float[Array, " bins"], None]:
         """(the bins' indicators, None): see `Functional`."""
         value = picked(value, self.output, "Histogram")
-        if jnp.shape(value) != ():
-            raise ValueError(f"Histogram: the integrand must be a scalar, got shape {jnp.shape(value)}.")
+        check_scalar(value, "Histogram: the integrand must be a scalar")
         value = jnp.asarray(value, self.edges.dtype)
         lower, upper = self.edges[:-1], self.edges[1:]
         below = (value < upper) | ((value == upper) & (jnp.arange(len(upper)) == len(upper) - 1))

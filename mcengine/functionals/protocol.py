@@ -3,6 +3,7 @@
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import numpy as np
 
 
 @runtime_checkable
@@ -44,3 +45,10 @@ def picked(value: Any, output: Any, who: str) -> Any:
             return getattr(value, output)
     shapes = jax.tree.map(lambda leaf: leaf.shape, value)
     raise ValueError(f"{who}: the integrand has no output {output!r}; it returns shapes {shapes}.")
+
+
+def check_scalar(value: Any, demand: str) -> None:
+    """Raise, with the demand and what is there instead, unless the value is one number."""
+    leaves = jax.tree.leaves(value)
+    if len(leaves) != 1 or leaves[0] is not value or np.shape(value) != ():
+        raise ValueError(f"{demand}; got {jax.tree.map(np.shape, value)}.")

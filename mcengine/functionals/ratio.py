@@ -5,7 +5,8 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from mcengine.functionals.protocol import picked
+from mcengine import numerics
+from mcengine.functionals.protocol import check_scalar, picked
 
 
 class Ratio(eqx.Module):
@@ -35,9 +36,9 @@ class Ratio(eqx.Module):
 
     def columns(self, value: Any) -> tuple[Any, Any]:
         """(numerators, denominator): see `Functional`."""
-        below = jnp.asarray(1.0) if self.denominator is None else jnp.asarray(picked(value, self.denominator, "Ratio"))
-        if below.shape != ():
-            raise ValueError(f"Ratio: the denominator must be one number, got shape {below.shape}.")
+        below = 1.0 if self.denominator is None else picked(value, self.denominator, "Ratio")
+        check_scalar(below, "Ratio: the denominator must be one number")
+        below = jnp.asarray(below, numerics.float_dtype())
         return picked(value, self.numerator, "Ratio"), below
 
     def value_bound(self, problem: Any) -> float | None:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from mcengine.diagnostics import Status, student_interval
-from mcengine.functionals.protocol import picked
+from mcengine.functionals.protocol import check_scalar, picked
 
 
 class TailRisk(eqx.Module):
@@ -48,10 +48,7 @@ class TailRisk(eqx.Module):
     def columns(self, value: Any) -> tuple[Any, None]:
         """(the loss, None): see `Functional`."""
         loss = picked(value, self.output, "TailRisk")
-        if np.shape(loss) != ():
-            raise ValueError(
-                "TailRisk: the integrand must return one number, the loss; pick one of several by `output`."
-            )
+        check_scalar(loss, "TailRisk: the integrand must return one number, the loss, or `output` pick one")
         return loss, None
 
     def value_bound(self, problem: Any) -> float | None:
