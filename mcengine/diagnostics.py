@@ -77,7 +77,8 @@ MAX_BIAS = 0.3
 
 def effective_sample_size(stats: SampleStats, xp: Any = np) -> Any:
     """(sum |w f|)^2 / sum (w f)^2 per column: how many equal contributions would be as good."""
-    return stats.sum_abs**2 / xp.where(stats.sum_squares > 0, stats.sum_squares, 1.0)
+    # NaN where squares were not summed.
+    return stats.sum_abs**2 / xp.where(stats.sum_squares == 0, 1.0, stats.sum_squares)
 
 
 def largest_share(stats: SampleStats, xp: Any = np) -> Any:

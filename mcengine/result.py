@@ -200,7 +200,7 @@ class Estimate(eqx.Module):
             detail = f"hits {hits:,.0f}   ESS {ess:,.0f}   k-hat {k_text}   largest share {share:.2g}"
         else:
             head = f"values of shapes {[np.shape(leaf) for leaf in leaves]}"
-            smallest = min(np.nanmin(leaf) for leaf in jax.tree.leaves(self.ess))
+            smallest = np.min([np.min(leaf, initial=np.inf) for leaf in jax.tree.leaves(self.ess)])
             detail = f"smallest ESS {smallest:,.0f}"
         seconds = "" if self.seconds is None else f"   {self.seconds:.2f} s"
         bad = f"   non-finite {int(self.num_nonfinite):,}" if int(self.num_nonfinite) else ""

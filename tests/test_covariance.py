@@ -95,11 +95,11 @@ def test_a_combination_is_as_good_as_an_output_of_its_own(weighting):
 def test_intervals_of_a_combination_cover():
     keys = jax.random.split(jax.random.key(8), 400)
     runs = mc.replicate(keys, PAIR, budget=mc.Samples(1_000), covariance="full")
-    # Outputs that pull against each other: independent errors would be twice as wide.
+    # The second holds half of the first, so -x/2 + (x^2 + x/2) has variance 2 and not 1/4 + 9/4.
     c = np.asarray([-0.5, 1.0, 0.0])
     assert_honest(runs.combination(c), 1.0, widest_ratio=1.2)
     apart = np.sqrt(np.sum((c * runs.std_error) ** 2, axis=1))
-    assert np.median(apart / runs.combination(c).std_error) > 1.15
+    assert np.median(apart / runs.combination(c).std_error) > 1.1
 
 
 def test_batches_give_error_bars_without_squares_of_samples():
