@@ -85,7 +85,7 @@ def _checked(made: Any, level: int) -> Level:
 
 def _prepared(made: Level, level: int, execution: Execution) -> Prepared:
     # The count is given to each run by itself.
-    run = prepare(made.problem, None, Samples(1), IID(), None, Raw(), None, execution)
+    run = prepare(made.problem, None, Samples(1), IID(), None, Raw(), None, execution, None, "diagonal")
     if run.recipe.num_outputs != 1:
         raise ValueError(
             f"multilevel: samples are shared out by one variance, and level {level} has {run.recipe.num_outputs} "

@@ -85,7 +85,7 @@ def test_95_of_100_errors_are_within_the_tolerance(key, scheme, atol):
 
 @pytest.mark.battery
 def test_an_asian_option_by_levels(key):
-    # V. Linetsky, Spectral expansions for Asian (average price) options, Operations Research 52 (2004), table 3, case 5.
+    # V. Linetsky, Spectral expansions for Asian options, Operations Research 52 (2004), table 3, case 5.
     levels = OptionLevels(payoff="asian", spot=2.0, strike=2.0, rate=0.05, volatility=0.5)
     run = mc.multilevel(key, levels, budget=mc.Tolerance(rtol=0.005, atol=0.0), weak_order=1.0)
     assert run.value == pytest.approx(0.2464156905, rel=0.005)
