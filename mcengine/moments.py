@@ -140,7 +140,7 @@ def row_of_block(
         removed = column_sums(used.y * ratio - raw.y)
     total = jnp.zeros((len(used.y), 0), used.y.dtype)
     if coefficients is not None:
-        used, num_aux = corrected(used, num_outputs, coefficients), 0
+        used, num_aux, total = corrected(used, num_outputs, coefficients), 0, total[:num_outputs]
     elif exact and len(used.y) > 1 and used.y.dtype == jnp.float32:
         # Many reductions read it.
         used = used._replace(y=numerics.fence(used.y))

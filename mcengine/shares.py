@@ -135,7 +135,7 @@ def least_variance_shares(pilot: SharePilot, costs: Float[np.ndarray, " k"], lea
         corner = least * descent.sum() + (1.0 - least * len(costs)) * descent.max()
         if corner - descent @ shares < GAP:
             break
-        shares = _floored_step(shares * slopes, relative_costs, least)
+        shares = _floored_step(shares * np.sqrt(slopes), relative_costs, least)
     return shares
 
 
