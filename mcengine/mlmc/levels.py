@@ -16,6 +16,7 @@ from mcengine.execution.caching import closes_over_trace, is_traced
 from mcengine.execution.runs import run_samples
 from mcengine.execution.settings import Execution
 from mcengine.paired import Difference
+from mcengine.parts import select
 from mcengine.planning import Run, prepare
 from mcengine.points import IID
 from mcengine.result import Estimate, finish
@@ -66,7 +67,9 @@ class Hierarchy:
         run, plan, _ = self[level]
         start = time.perf_counter()
         row = run_samples(run.work, key, count, plan, self._execution)
-        return finish(row, jax.tree.map(np.asarray, run.recipe), np, time.perf_counter() - start)
+        (part,) = run.parts.of_columns.values()
+        recipe = jax.tree.map(np.asarray, part.recipe)
+        return finish(select(row, part), recipe, np, time.perf_counter() - start)
 
 
 def _checked(made: Any, level: int) -> Level:
@@ -86,12 +89,15 @@ def _checked(made: Any, level: int) -> Level:
 def _prepared(made: Level, level: int, execution: Execution) -> Prepared:
     # The count is given to each run by itself.
     run = prepare(made.problem, None, Samples(1), IID(), None, Raw(), None, execution, None, "diagonal")
-    if run.recipe.num_outputs != 1:
+    (part,) = run.parts.of_columns.values()
+    if part.recipe.num_outputs != 1:
         raise ValueError(
-            f"multilevel: samples are shared out by one variance, and level {level} has {run.recipe.num_outputs} "
+            f"multilevel: samples are shared out by one variance, and level {level} has {part.recipe.num_outputs} "
             "outputs: estimate one number."
         )
-    size = execution.block_size or min(max(_power_of_two(LEVEL_FLOATS // run.floats), SMALLEST_BLOCK), LARGEST_BLOCK)
+    size = execution.block_size or min(
+        max(_power_of_two(LEVEL_FLOATS // sum(run.floats)), SMALLEST_BLOCK), LARGEST_BLOCK
+    )
     plan = plan_of(None, run.floats, dataclasses.replace(execution, block_size=size), 1)
     return Prepared(run, plan, made.cost)
 
