@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtr
 
 import mcengine as mc
-from mcengine.execution import blocks
+from tests.compilations import compilations
 from tests.statistics import assert_honest
 
 STANDARD = mc.Normal(0.0, 1.0)
@@ -213,10 +213,10 @@ def test_new_numbers_compile_nothing(key):
         return x
 
     run(3.0, 3.0, 0)
-    before = blocks.rows_of_call._cache_size()
-    for threshold, loc, seed in ((3.5, 3.0, 0), (3.0, 4, 0), (4, 4.5, 17)):
-        run(threshold, loc, seed)
-    assert blocks.rows_of_call._cache_size() == before
+    with compilations() as names:
+        for threshold, loc, seed in ((3.5, 3.0, 0), (3.0, 4, 0), (4, 4.5, 17)):
+            run(threshold, loc, seed)
+    assert names == []
 
 
 def test_every_level_has_its_own_binomial_interval(key):

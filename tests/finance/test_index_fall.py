@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 import mcengine as mc
-from mcengine.execution import blocks
 from mcengine.finance import BadDays, fitted_model, index_fall, inflated, one_bad_day, shifted
 from mcengine.finance.proposals import _log_sum_over_pairs
+from tests.compilations import compilations
 from tests.statistics import assert_honest
 
 FALLS = (0.1, 0.2, 0.3, 0.5)
@@ -196,10 +196,10 @@ def test_no_hits_are_bounded_through_the_defensive_share():
 
 def test_other_falls_and_proposals_compile_nothing():
     run(index_fall(0.2), inflated(index_fall(0.2), 1.1))
-    before = blocks.rows_of_call._cache_size()
-    run(index_fall(0.3), inflated(index_fall(0.3), 1.2), seed=7)
-    run(index_fall(0.4), inflated(index_fall(0.4), 1.3))
-    assert blocks.rows_of_call._cache_size() == before
+    with compilations() as names:
+        run(index_fall(0.3), inflated(index_fall(0.3), 1.2), seed=7)
+        run(index_fall(0.4), inflated(index_fall(0.4), 1.3))
+    assert names == []
 
 
 def test_a_file_of_ones_own(tmp_path):
