@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcengine import distributions
+from mcengine.caching import Static, join, split
 from mcengine.distributions import Product, event_struct, is_transport, sample_many
 from mcengine.distributions.univariate import concrete
-from mcengine.execution.caching import Static, join, split
 
 # Families with a density wherever their support says. Tables of probabilities, trajectories and what users write may
 # have none in between.

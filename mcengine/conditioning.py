@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from mcengine.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.crossing import crossing, implicit, log_odds, probe_log_odds, quantiles, safe_infinity
 from mcengine.distributions import Distribution, event_struct, sample_many
 from mcengine.distributions.coordinates import split_coordinate
-from mcengine.execution.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.problem import Probability, as_exact
 
 NUM_PROBES = 256

@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from mcengine.betting import Betting
 from mcengine.budgets import Budget, Samples, Seconds, Tolerance
+from mcengine.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.checks import check_key, check_support
 from mcengine.execution.betting_stream import BatchMeans
 from mcengine.execution.blocks import (
@@ -21,7 +22,6 @@ from mcengine.execution.blocks import (
     Work,
     run_traced,
 )
-from mcengine.execution.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.execution.looks import blocks_within, run_looks, run_prefixes
 from mcengine.execution.replicates import replicates_plan, run_replicates
 from mcengine.execution.runs import run_samples, run_seconds

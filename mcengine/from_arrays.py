@@ -9,9 +9,9 @@ from jax.typing import ArrayLike
 
 from mcengine.betting import Betting
 from mcengine.budgets import FINITE_SAMPLE
+from mcengine.caching import is_traced
 from mcengine.covariance import check_covariance
 from mcengine.execution.blocks import row_of_arrays
-from mcengine.execution.caching import is_traced
 from mcengine.planning import check_methods
 from mcengine.recipe import Recipe
 from mcengine.result import Estimate, finish

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcengine import numerics
+from mcengine.caching import is_traced, shapes_of
 from mcengine.distributions import event_struct
 from mcengine.execution.blocks import Layout, Work
-from mcengine.execution.caching import is_traced
 from mcengine.functionals import Mean, is_functional
 from mcengine.moments import MAX_TAILED, Moments, Row, SampleStats
 from mcengine.problem import Lebesgue
@@ -100,7 +100,7 @@ def parts_of(work: Work, problem: Any, source: Any, functionals: list[Any], tree
     """Every functional's part of the row, and how its columns lie; `problem` is the one that the user gave."""
     event = event_struct(source)
     kept = {i: f for i, f in enumerate(functionals) if not f.keeps_samples}
-    shapes = [jax.eval_shape(lambda x, f=f: Observed(problem, (f,)).integrand(x), event) for f in kept.values()]
+    shapes = [shapes_of(_columns_of, Observed(problem, (f,)), event) for f in kept.values()]
     sizes = [sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(above)) for above, _ in shapes]
     num_outputs, ratios = sum(sizes), sum(len(below) for _, below in shapes)
     of_columns, tailed, start, below_before = {}, [], 0, 0
@@ -120,6 +120,10 @@ def parts_of(work: Work, problem: Any, source: Any, functionals: list[Any], tree
     denominators = range(num_outputs, num_outputs + ratios + work.weighting.self_normalised)
     of_samples = {i: f for i, f in enumerate(functionals) if f.keeps_samples}
     return Parts(of_columns, of_samples, treedef), Layout(ratios, (*tailed, *denominators))
+
+
+def _columns_of(observed: Observed, x: Any) -> Any:
+    return observed.integrand(x)
 
 
 def _check_outputs(above: Any) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
+from mcengine.caching import is_traced
 from mcengine.checks import check_support
 from mcengine.diagnostics import Status
-from mcengine.execution.caching import is_traced
 from mcengine.execution.collecting import collect_samples
 from mcengine.from_arrays import estimate_from
 from mcengine.functionals import RiskEstimate, TailRisk, tail_risk

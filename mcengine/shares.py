@@ -13,11 +13,11 @@ from jaxtyping import Array, Float
 
 from mcengine import numerics
 from mcengine.budgets import Samples
+from mcengine.caching import Static, is_traced, join, split
 from mcengine.checks import check_events, check_key, check_support
 from mcengine.controls import Components
 from mcengine.distributions import Mixture, as_distribution
 from mcengine.execution.blocks import MAX_BLOCK, Work, mixture_of, weigh
-from mcengine.execution.caching import Static, is_traced, join, split
 from mcengine.points import IID
 from mcengine.weighting import Raw
 

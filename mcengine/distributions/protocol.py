@@ -9,6 +9,7 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
+from mcengine.caching import shapes_of
 from mcengine.points.protocol import prefers_sample_many
 
 
@@ -66,4 +67,8 @@ def sample_many(distribution: Distribution, key: PRNGKeyArray, num: int) -> Any:
 
 def event_struct(distribution: Distribution) -> Any:
     """The event's pytree of `jax.ShapeDtypeStruct`, found without computing anything."""
-    return jax.eval_shape(lambda key: distribution.sample(key), jax.eval_shape(lambda: jax.random.key(0)))
+    return shapes_of(_first_sample, distribution)
+
+
+def _first_sample(distribution: Distribution) -> Any:
+    return distribution.sample(jax.random.key(0))

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array
 
 from mcengine import numerics, weights
+from mcengine.caching import Static, join, split
 from mcengine.execution.blocks import Plan, Work, weigh
-from mcengine.execution.caching import Static, join, split
 
 # Batches of b values lengthen the interval by about b / (sd sqrt(n)) of it, and there are n / b of them to keep.
 SHARE = 0.1

@@ -13,8 +13,8 @@ from jax import lax
 from jaxtyping import Array
 
 from mcengine import merging, mis, moments, numerics, pareto, weights
+from mcengine.caching import Static, join
 from mcengine.distributions import Labelled
-from mcengine.execution.caching import Static, join
 from mcengine.execution.settings import Execution
 from mcengine.moments import MAX_TAIL, Row
 

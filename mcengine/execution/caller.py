@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array
 
 from mcengine import merging
+from mcengine.caching import split
 from mcengine.execution.blocks import Extent, Plan, Work, rows_of_call
-from mcengine.execution.caching import split
 from mcengine.execution.settings import Execution
 from mcengine.merging import RowTree
 from mcengine.moments import Row

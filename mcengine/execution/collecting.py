@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mcengine.caching import Static, join, split
 from mcengine.execution.blocks import Plan, Work, weigh
-from mcengine.execution.caching import Static, join, split
 
 
 def collect_samples(work: Work, key: Array, num_samples: int, plan: Plan) -> tuple[np.ndarray | None, np.ndarray]:

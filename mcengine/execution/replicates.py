@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from mcengine import merging, numerics, pareto
+from mcengine.caching import Static, join, split
 from mcengine.execution.blocks import (
     BLOCK_FLOATS,
     MAX_BLOCK,
@@ -25,7 +26,6 @@ from mcengine.execution.blocks import (
     plan_of,
     row_of,
 )
-from mcengine.execution.caching import Static, join, split
 from mcengine.execution.runs import run_samples
 from mcengine.execution.settings import Execution
 from mcengine.moments import Row

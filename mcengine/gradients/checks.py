@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcengine import numerics
+from mcengine.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.checks import NUM_PROBES
 from mcengine.distributions import as_distribution, event_struct, is_transport, sample_many
-from mcengine.execution.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.gradients.samples import Score
 
 # Standard errors between the mean score and 0: what chance does once in 10^15 runs.

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from mcengine.budgets import Budget
+from mcengine.caching import is_traced
 from mcengine.controls import Controls
 from mcengine.distributions import as_distribution
 from mcengine.engine import estimate
-from mcengine.execution.caching import is_traced
 from mcengine.execution.settings import Execution
 from mcengine.gradients.checks import as_parameters, check_fixed_support, check_moves, problem_at
 from mcengine.gradients.samples import (

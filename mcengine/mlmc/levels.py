@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Array
 
 from mcengine.budgets import Samples
+from mcengine.caching import closes_over_trace, is_traced
 from mcengine.execution.blocks import Plan, plan_of
-from mcengine.execution.caching import closes_over_trace, is_traced
 from mcengine.execution.runs import run_samples
 from mcengine.execution.settings import Execution
 from mcengine.paired import Difference

@@ -9,9 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from mcengine.budgets import Samples, Tolerance
+from mcengine.caching import is_traced
 from mcengine.checks import check_key
 from mcengine.diagnostics import Status
-from mcengine.execution.caching import is_traced
 from mcengine.execution.settings import Execution
 from mcengine.mlmc.goals import CostGoal, Goal, PrecisionGoal, Seen, bias_of
 from mcengine.mlmc.levels import Hierarchy

@@ -1,10 +1,12 @@
-"""What keys the compilation cache: tree structure and static leaves by value, never the value of a number.
+"""What keys the caches of kernels and shapes: tree structure and static leaves by value, never a number's value.
 
 `equinox.filter_jit` treats Python floats as static, so that three thresholds mean three compilations; here every float
 is an array, and only what cannot be a number (functions, integers that may be shapes, strings) is static.
 """
 
 import types
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -73,6 +75,42 @@ def join(dynamic: list[Array], static: Static) -> Any:
     numbers = iter(dynamic)
     leaves = [next(numbers) if leaf is None else leaf.leaf for leaf in static.leaves]
     return jax.tree.unflatten(static.treedef, leaves)
+
+
+def shapes_of(function: Callable[..., Any], *arguments: Any) -> Any:
+    """`jax.eval_shape(function, *arguments)` for any pytrees as arguments, traced once for all of one structure.
+
+    A run asks for the same few shapes several times while it is planned, and tracing a sampler takes milliseconds.
+    """
+    leaves, treedef = jax.tree.flatten(arguments)
+    numbers = tuple(_struct(leaf) for leaf in leaves if _has_shape(leaf))
+    static = Static(treedef, tuple(None if _has_shape(leaf) else _Known(leaf) for leaf in leaves))
+    if closes_over_trace(arguments):
+        return _fresh_shapes(function, static, numbers)
+    return _cached_shapes(function, static, numbers, numerics.float_dtype())
+
+
+def _fresh_shapes(function: Callable[..., Any], static: Static, numbers: tuple[Any, ...]) -> Any:
+    return jax.eval_shape(lambda dynamic: function(*join(dynamic, static)), list(numbers))
+
+
+@lru_cache(maxsize=1024)
+def _cached_shapes(function: Callable[..., Any], static: Static, numbers: tuple[Any, ...], dtype: Any) -> Any:
+    return _fresh_shapes(function, static, numbers)
+
+
+def _has_shape(leaf: Any) -> bool:
+    return _is_number(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _struct(leaf: Any) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of what `split` would make of it."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return leaf
+    dtype = jnp.result_type(leaf)
+    if not isinstance(leaf, jax.Array) and np.issubdtype(dtype, np.floating):
+        dtype = numerics.float_dtype()
+    return jax.ShapeDtypeStruct(np.shape(leaf), dtype)
 
 
 def is_traced(tree: Any) -> bool:
