@@ -13,8 +13,9 @@ from jax import lax
 from jaxtyping import Array
 
 from mcengine import merging, mis, moments, numerics, pareto, weights
-from mcengine.caching import Static, join
+from mcengine.caching import Static, join, shapes_of
 from mcengine.distributions import Labelled
+from mcengine.execution.packing import pack
 from mcengine.execution.settings import Execution
 from mcengine.moments import MAX_TAIL, Row
 
@@ -203,20 +204,27 @@ def mixture_of(source: Any) -> Any:
 
 
 @partial(jax.jit, static_argnames=("static", "plan", "with_tail"), compiler_options=numerics.KERNEL_OPTIONS)
-def rows_of_call(dynamic, key, first, count, extent, *, static: Static, plan: Plan, with_tail: bool) -> Row:
-    """Rows of blocks first .. first + count - 1, stacked; those beyond `count` are left at zero."""
+def rows_of_call(dynamic, key, first, count, extent, *, static: Static, plan: Plan, with_tail: bool) -> Array:
+    """Packed rows of blocks first .. first + count - 1, stacked; those beyond `count` are left at zero."""
     work = join(dynamic, static)
 
     def one(index):
-        return row_of(work, key, index, extent, plan, with_tail, exact=True)
-
-    like = jax.eval_shape(one, first)
-    rows = jax.tree.map(lambda leaf: jnp.zeros((plan.blocks_per_call, *leaf.shape), leaf.dtype), like)
+        return pack(row_of(work, key, index, extent, plan, with_tail, exact=True))
 
     def body(i, rows):
-        return jax.tree.map(lambda all_, new: lax.dynamic_update_index_in_dim(all_, new, i, 0), rows, one(first + i))
+        return lax.dynamic_update_index_in_dim(rows, one(first + i), i, 0)
 
-    return lax.fori_loop(0, count, body, rows)
+    like = jax.eval_shape(one, first)
+    return lax.fori_loop(0, count, body, jnp.zeros((plan.blocks_per_call, *like.shape), like.dtype))
+
+
+def row_like(work: Work, extent: Extent, plan: Plan, with_tail: bool) -> Any:
+    """The shapes of a packed row's leaves."""
+    return shapes_of(_first_row, work, extent, plan, with_tail)
+
+
+def _first_row(work: Work, extent: Extent, plan: Plan, with_tail: bool) -> Row:
+    return row_of(work, jax.random.key(0), jnp.zeros((), jnp.int32), extent, plan, with_tail, exact=True)
 
 
 def run_traced(work: Work, key: Array, num_samples: int, plan: Plan) -> Row:

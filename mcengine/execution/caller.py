@@ -10,7 +10,8 @@ from jaxtyping import Array
 
 from mcengine import merging
 from mcengine.caching import split
-from mcengine.execution.blocks import Extent, Plan, Work, rows_of_call
+from mcengine.execution.blocks import Extent, Plan, Work, row_like, rows_of_call
+from mcengine.execution.packing import unpack
 from mcengine.execution.settings import Execution
 from mcengine.merging import RowTree
 from mcengine.moments import Row
@@ -28,6 +29,7 @@ class Caller:
         self, work: Work, key: Array, extent: Extent, plan: Plan, execution: Execution, *, num_trees: int = 1
     ) -> None:
         self.plan, self.num_threads = plan, execution.num_threads
+        self._like = {tailed: row_like(work, extent, plan, tailed) for tailed in (False, True)}
         dynamic, self._static = split(work)
         # Every device has the numbers, and takes whatever call is next: which one did which leaves no trace.
         self._on_devices = [jax.device_put((dynamic, key, extent), device) for device in execution.usable_devices]
@@ -84,7 +86,7 @@ class Caller:
         with_tail = first < self.plan.tail_blocks
         bounds = np.asarray(first, np.int32), np.asarray(count, np.int32)
         rows = rows_of_call(dynamic, key, *bounds, extent, static=self._static, plan=self.plan, with_tail=with_tail)
-        return jax.device_get(rows)
+        return unpack(jax.device_get(rows), self._like[with_tail])
 
     def _collect_one(self) -> None:
         future, first, count = self._pending.popleft()

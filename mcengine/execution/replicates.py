@@ -24,8 +24,10 @@ from mcengine.execution.blocks import (
     Work,
     block_and_chunk,
     plan_of,
+    row_like,
     row_of,
 )
+from mcengine.execution.packing import pack, unpack
 from mcengine.execution.runs import run_samples
 from mcengine.execution.settings import Execution
 from mcengine.moments import Row
@@ -65,6 +67,7 @@ def _rows(work: Work, keys: Array, num_samples: int, plan: Plan, lanes: int, mos
     num_blocks = -(-num_samples // plan.block_size)
     extent, tail_length = Extent.of(num_samples, plan.block_size), int(pareto.tail_size(num_samples)) + 1
     dynamic, static = split(work)
+    like = row_like(work, extent, plan, True)
     key_data, impl = np.asarray(jax.random.key_data(keys)), str(jax.random.key_impl(keys))
     at_once = max(1, most_rows // num_blocks)
     for first in range(0, len(key_data), at_once):
@@ -75,19 +78,16 @@ def _rows(work: Work, keys: Array, num_samples: int, plan: Plan, lanes: int, mos
         kernel = partial(_kernel, static=static, plan=plan, impl=impl)
         parts = [kernel(dynamic, some[i // num_blocks], (i % num_blocks).astype(np.int32), extent) for i in index]
 
-        def stacked(*leaves: np.ndarray, shape: tuple[int, int] = (len(some), num_blocks)) -> np.ndarray:
-            rows = np.concatenate(leaves)[: math.prod(shape)].astype(np.float64)
-            return rows.reshape(*shape, *rows.shape[1:])
-
-        yield _merged(jax.tree.map(stacked, *jax.device_get(parts)), tail_length)
+        rows = np.concatenate(jax.device_get(parts))[:total].astype(np.float64)
+        yield _merged(unpack(rows.reshape(len(some), num_blocks, -1), like), tail_length)
 
 
 @partial(jax.jit, static_argnames=("static", "plan", "impl"), compiler_options=numerics.KERNEL_OPTIONS)
-def _kernel(dynamic, key_data: Array, block: Array, extent: Extent, *, static: Static, plan: Plan, impl: str) -> Row:
-    """The row of block `block[i]` under key i, for each i."""
+def _kernel(dynamic, key_data: Array, block: Array, extent: Extent, *, static: Static, plan: Plan, impl: str) -> Array:
+    """The packed row of block `block[i]` under key i, for each i."""
     work = join(dynamic, static)
     keys = jax.random.wrap_key_data(key_data, impl=impl)
-    return jax.vmap(lambda key, index: row_of(work, key, index, extent, plan, True, exact=True))(keys, block)
+    return jax.vmap(lambda key, index: pack(row_of(work, key, index, extent, plan, True, exact=True)))(keys, block)
 
 
 def _merged(rows: Row, tail_length: int) -> Row:
