@@ -70,27 +70,44 @@ def as_one_unit(row: Row, xp: Any = jnp) -> Row:
     return Row(unit, row.stats)
 
 
-def merge_all(rows: Row, xp: Any = np) -> Row:
+def merge_all(rows: Row, xp: Any = np, tail_length: int | None = None) -> Row:
     """Merge rows stacked along the first axis, in a fixed binary tree over their order.
 
-    The tree depends on the number of rows alone, so that the result does not depend on who computed which.
+    The tree depends on the number of rows alone, so that the result does not depend on who computed which. Of all tails
+    the `tail_length` largest values are kept, by default as many as a row has.
     """
+    return merge_stacks([rows], xp, tail_length)
 
-    def size(tree: Row) -> int:
-        return tree.moments.count.shape[0]
 
-    def pick(tree: Row, index: slice) -> Row:
-        return _map(lambda leaf: leaf[index], tree)
+def merge_stacks(stacks: list[Row], xp: Any = np, tail_length: int | None = None) -> Row:
+    """The same for rows in several stacks, one after the other; each stack has its own length of tail, or none."""
+    tails = [rows.stats.log_tail for rows in stacks]
+    if tail_length is None:
+        tail_length = max(tail.shape[-1] for tail in tails)
+    # Sorted once for all rows, not at every level of the tree.
+    tails = [xp.moveaxis(tail, 0, -2).reshape(*tail.shape[1:-1], -1) for tail in tails]
+    log_tail = -xp.sort(-xp.concatenate(tails, axis=-1), axis=-1)[..., :tail_length]
+    rows = _map(
+        lambda *leaves: xp.concatenate(leaves), *(_with_tail(rows, rows.stats.log_tail[..., :0]) for rows in stacks)
+    )
+    return _with_tail(_merge_tree(rows, xp), log_tail)
 
-    while size(rows) > 1:
-        n = size(rows)
-        merged = merge(pick(rows, slice(0, n - n % 2, 2)), pick(rows, slice(1, n, 2)), xp)
-        rows = _map(lambda x, y: xp.concatenate([x, y]), merged, pick(rows, slice(n - 1, n))) if n % 2 else merged
+
+def _merge_tree(rows: Row, xp: Any) -> Row:
+    while (n := len(rows.moments.count)) > 1:
+        pairs = [_map(lambda leaf, i=i: leaf[i : n - n % 2 : 2], rows) for i in range(2)]
+        merged = merge(*pairs, xp)
+        last = _map(lambda leaf: leaf[n - 1 :], rows)
+        rows = _map(lambda x, y: xp.concatenate([x, y]), merged, last) if n % 2 else merged
     return _map(lambda leaf: leaf[0], rows)
 
 
 def _map(function: Any, *rows: Row) -> Row:
     return jax.tree.map(function, *rows)
+
+
+def _with_tail(rows: Row, log_tail: AnyArray) -> Row:
+    return eqx.tree_at(lambda row: row.stats.log_tail, rows, log_tail)
 
 
 class RowTree:
@@ -105,47 +122,55 @@ class RowTree:
 
     def __init__(self) -> None:
         self._folded: list[tuple[int, Row]] = []  # (level, subtree of 2^level chunks)
-        self._waiting: list[Row] = []
-        self._chunk = 0
+        self._waiting: list[Row] = []  # stacks of rows
+        self._num_waiting, self._chunk = 0, 0
 
     def append(self, rows: Row) -> None:
         """Add rows stacked along the first axis."""
-        for i in range(rows.moments.count.shape[0]):
-            self._waiting.append(_map(lambda leaf, i=i: np.asarray(leaf[i], np.float64), rows))
-            self._chunk = self._chunk or self._rows_in(self.CHUNK_BYTES, self._waiting[0])
-            if len(self._waiting) >= self._chunk:
-                self._fold(merge_all(_stack(self._waiting)))
-                self._waiting = []
+        rows = _map(lambda leaf: np.asarray(leaf, np.float64), rows)
+        self._chunk = self._chunk or self._rows_in(self.CHUNK_BYTES, rows)
+        while len(rows.moments.count):
+            room = self._chunk - self._num_waiting
+            self._waiting.append(_map(lambda leaf, room=room: leaf[:room], rows))
+            self._num_waiting += len(self._waiting[-1].moments.count)
+            rows = _map(lambda leaf, room=room: leaf[room:], rows)
+            if self._num_waiting == self._chunk:
+                self._fold(merge_stacks(self._waiting))
+                self._waiting, self._num_waiting = [], 0
 
-    def _rows_in(self, num_bytes: int, row: Row) -> int:
+    def _rows_in(self, num_bytes: int, rows: Row) -> int:
         """A power of two, settled by the first row, which has a tail if any has."""
-        fitting = num_bytes // sum(leaf.nbytes for leaf in jax.tree.leaves(row))
-        return min(self.CHUNK, 2 ** max(0, fitting.bit_length() - 1))
+        row = sum(leaf[0].nbytes for leaf in jax.tree.leaves(rows))
+        return min(self.CHUNK, 2 ** max(0, (num_bytes // row).bit_length() - 1))
 
     def _fold(self, row: Row) -> None:
         level = 0
         while self._folded and self._folded[-1][0] == level:
-            row = merge_all(_stack([self._folded.pop()[1], row]))
+            row = _pair(self._folded.pop()[1], row)
             level += 1
         self._folded.append((level, row))
 
     def merged(self) -> Row:
         """The row of everything so far."""
-        parts = [row for _, row in self._folded] + ([merge_all(_stack(self._waiting))] if self._waiting else [])
+        parts = [row for _, row in self._folded] + ([merge_stacks(self._waiting)] if self._waiting else [])
         # An odd one waits for what is to its left, as in `merge_all`.
         row = parts.pop()
         while parts:
-            row = merge_all(_stack([parts.pop(), row]))
+            row = _pair(parts.pop(), row)
         return row
 
 
-def with_tail_length(rows: Row, length: int) -> Row:
-    """Rows whose tails are padded to `length`, so that they stack with others."""
-    tail = np.asarray(rows.stats.log_tail)
-    width = [(0, 0)] * (tail.ndim - 1) + [(0, length - tail.shape[-1])]
-    return eqx.tree_at(lambda r: r.stats.log_tail, rows, np.pad(tail, width, constant_values=-np.inf))
+def _pair(a: Row, b: Row) -> Row:
+    return merge_stacks([_map(lambda leaf: leaf[None], row) for row in (a, b)])
 
 
-def _stack(rows: list[Row]) -> Row:
+def stack(rows: list[Row]) -> Row:
+    """Rows along a new first axis; shorter tails are padded."""
     length = max(row.stats.log_tail.shape[-1] for row in rows)
-    return _map(lambda *leaves: np.stack(leaves), *(with_tail_length(row, length) for row in rows))
+    return _map(lambda *leaves: np.stack(leaves), *(_padded(row, length) for row in rows))
+
+
+def _padded(row: Row, length: int) -> Row:
+    tail = np.asarray(row.stats.log_tail)
+    width = [(0, 0)] * (tail.ndim - 1) + [(0, length - tail.shape[-1])]
+    return _with_tail(row, np.pad(tail, width, constant_values=-np.inf))

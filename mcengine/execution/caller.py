@@ -71,10 +71,7 @@ class Caller:
 
     def merged(self) -> Row:
         """The row of each tree, stacked."""
-        rows = [tree.merged() for tree in self.trees]
-        tails = max(row.stats.log_tail.shape[-1] for row in rows)
-        padded = [merging.with_tail_length(row, tails) for row in rows]
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *padded)
+        return merging.stack([tree.merged() for tree in self.trees])
 
     def room(self, first: int, wanted: int) -> int:
         """Blocks that one call from `first` takes of those wanted: no call straddles the end of the tail blocks."""

@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator
 from functools import partial
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array
@@ -56,7 +55,7 @@ def replicates_plan(work: Work, num_samples: int, floats: Floats, execution: Exe
 def run_replicates(work: Work, keys: Array, num_samples: int, floats: Floats, plan: Plan, execution: Execution) -> Row:
     """One row per key, in float64, with leading axis [keys]."""
     if num_samples > MOST_SAMPLES:
-        return _stack([run_samples(work, key, num_samples, plan, execution) for key in keys])
+        return merging.stack([run_samples(work, key, num_samples, plan, execution) for key in keys])
     lanes = max(1, min(MAX_BLOCK, BLOCK_FLOATS // floats.sample) // (2 * plan.chunk_size))
     most_rows = max(1, min(MOST_ROWS, MOST_ROW_FLOATS // floats.row))
     return _concatenate(list(_rows(work, keys, num_samples, plan, lanes, most_rows)))
@@ -79,7 +78,8 @@ def _rows(work: Work, keys: Array, num_samples: int, plan: Plan, lanes: int, mos
         parts = [kernel(dynamic, some[i // num_blocks], (i % num_blocks).astype(np.int32), extent) for i in index]
 
         rows = np.concatenate(jax.device_get(parts))[:total].astype(np.float64)
-        yield _merged(unpack(rows.reshape(len(some), num_blocks, -1), like), tail_length)
+        by_block = unpack(np.swapaxes(rows.reshape(len(some), num_blocks, -1), 0, 1), like)
+        yield merging.merge_all(by_block, tail_length=tail_length)
 
 
 @partial(jax.jit, static_argnames=("static", "plan", "impl"), compiler_options=numerics.KERNEL_OPTIONS)
@@ -88,22 +88,6 @@ def _kernel(dynamic, key_data: Array, block: Array, extent: Extent, *, static: S
     work = join(dynamic, static)
     keys = jax.random.wrap_key_data(key_data, impl=impl)
     return jax.vmap(lambda key, index: pack(row_of(work, key, index, extent, plan, True, exact=True)))(keys, block)
-
-
-def _merged(rows: Row, tail_length: int) -> Row:
-    """Rows [keys, blocks] to rows [keys], with the tail that an estimate from as many samples keeps.
-
-    All blocks' tails are sorted at once: pairwise merging would sort them at every level of the tree.
-    """
-    tails = np.moveaxis(np.asarray(rows.stats.log_tail), 1, -2)
-    tails = -np.sort(-tails.reshape(*tails.shape[:-2], -1), axis=-1)[..., :tail_length]
-    bare = eqx.tree_at(lambda row: row.stats.log_tail, rows, rows.stats.log_tail[..., :0])
-    merged = merging.merge_all(jax.tree.map(lambda leaf: np.swapaxes(leaf, 0, 1), bare))
-    return eqx.tree_at(lambda row: row.stats.log_tail, merged, tails)
-
-
-def _stack(rows: list[Row]) -> Row:
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
 
 
 def _concatenate(rows: list[Row]) -> Row:
