@@ -53,12 +53,19 @@ def surrogate_loss(
     # Masked first: what padding holds must not reach a gradient.
     log_pi, log_mu = jnp.where(mask, log_pi, 0.0), jnp.where(mask, log_mu, 0.0)
     log_w = level(weights.log_ratio(log_pi, lax.stop_gradient(log_mu)), mask)
-    per_step = mask if advantages.shape == mask.shape else jnp.any(mask, axis=-1, keepdims=True)
-    advantages = lax.stop_gradient(jnp.where(per_step, advantages, 0.0))
-    terms = form(log_w, transform(log_w), advantages, log_pi)
+    terms = form(log_w, transform(log_w), _held_fixed(advantages, mask), log_pi)
     if factor is not None:
         terms = terms * lax.stop_gradient(jnp.asarray(factor))
-    return -reduction(terms, mask if terms.shape == mask.shape else jnp.any(mask, axis=-1, keepdims=True))
+    return -reduction(terms, _mask_of(terms, mask))
+
+
+def _held_fixed(advantages: Array, mask: Array) -> Array:
+    return lax.stop_gradient(jnp.where(_mask_of(advantages, mask), advantages, 0.0))
+
+
+def _mask_of(like: Array, mask: Array) -> Array:
+    """The mask of steps, or of sequences where `like` has one entry for each."""
+    return mask if like.shape == mask.shape else jnp.any(mask, axis=-1, keepdims=True)
 
 
 def _checked(owner: str, log_pi: Array, log_mu: Array, advantages: Array, mask: Any, discrete: bool) -> Array:
@@ -91,11 +98,12 @@ def policy_gradient(
 
     Source: Williams (1992); Sutton et al. (2000).
     """
-    # On-policy, the acting policy is the one that learns, held fixed: all weights are 1.
-    return surrogate_loss(
-        log_pi, lax.stop_gradient(jnp.asarray(log_pi)), signal, mask=mask, form=forms.score, reduction=reduction,
-        discrete=discrete,
-    )  # fmt: skip
+    log_pi, signal = jnp.asarray(log_pi), jnp.asarray(signal)
+    mask = _checked("policy_gradient", log_pi, log_pi, signal, mask, discrete)
+    # Every weight is 1, which the compiler sees.
+    log_w = jnp.zeros_like(log_pi)
+    terms = forms.score(log_w, log_w, _held_fixed(signal, mask), jnp.where(mask, log_pi, 0.0))
+    return -reduction(terms, mask)
 
 
 def off_policy_gradient(
