@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcengine import weights
+from mcengine import numerics, weights
 from mcengine.moments import AnyArray, Row
 
 MAX_CONTROLS = 16
@@ -67,7 +67,7 @@ class Controls(eqx.Module):
 
     def columns(self, x: Any, log_w: Array | None, log_terms: Array | None, mixture: Any) -> Columns:
         """The controls of samples x, along the last axis."""
-        h = jax.vmap(self.function, in_axes=-1, out_axes=-1)(x)
+        h = numerics.over_samples(self.function)(x)
         centred = jax.tree.map(lambda v, m: v - m.astype(v.dtype)[..., None], h, self.means)
         values = jnp.concatenate([leaf.reshape(-1, leaf.shape[-1]) for leaf in jax.tree.leaves(centred)])
         if log_w is not None and log_w.ndim > 1:

@@ -150,11 +150,11 @@ def weigh(work: Work, key: Array, index: Array, size: int) -> tuple[Array | None
     x = numerics.fence(x)
     log_w = None
     if proposal is not None or problem.plain is not problem.target:
-        log_q = jax.vmap(source.log_prob, in_axes=-1)(x) if log_q is None else log_q
+        log_q = numerics.over_samples(source.log_prob)(x) if log_q is None else log_q
         # [n], or [K, n] from a target with a weight for each output, which the proposal's one density serves.
-        log_p = jax.vmap(problem.target.log_prob, in_axes=-1, out_axes=-1)(x)
+        log_p = numerics.over_samples(problem.target.log_prob)(x)
         log_w = weights.log_ratio(log_p, jnp.broadcast_to(log_q, log_p.shape))
-    return log_w, jax.vmap(problem.integrand, in_axes=-1, out_axes=-1)(x), x, log_terms
+    return log_w, numerics.over_samples(problem.integrand)(x), x, log_terms
 
 
 def _row_of_chunk(
@@ -192,7 +192,7 @@ def _draw(work: Work, key: Array, index: Array, size: int, source: Any) -> tuple
         return *work.points.draw(key, index, size, source), None
     mixture = mixture_of(source)
     (x, chosen), _ = work.points.draw(key, index, size, Labelled(mixture))
-    terms = jax.vmap(partial(mis.log_terms, mixture), in_axes=-1, out_axes=-1)(x)
+    terms = numerics.over_samples(partial(mis.log_terms, mixture))(x)
     log_terms = numerics.fence(terms)
     heuristic = mis.Balance() if work.mis is None else work.mis
     return x, mis.log_density(heuristic, log_terms, chosen), log_terms

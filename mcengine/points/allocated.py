@@ -45,4 +45,4 @@ class Allocated(eqx.Module):
         chosen = numerics.from_unit(jnp.asarray(middles, v.dtype))
         v = jnp.concatenate([jnp.tile(chosen, size // self.unit_size)[None], v[1:]])
         fenced = numerics.fence(v)
-        return jax.vmap(distribution.forward, in_axes=-1, out_axes=(-1, 0))(fenced)
+        return numerics.over_samples(distribution.forward)(fenced)

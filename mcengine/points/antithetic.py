@@ -42,4 +42,4 @@ class Antithetic(eqx.Module):
         # A centred uniform's negative stands for 1 - u, to the last bit of both tails.
         pairs = jnp.stack([v, -v], axis=-1).reshape(dim, size)
         fenced = numerics.fence(pairs)
-        return jax.vmap(distribution.forward, in_axes=-1, out_axes=(-1, 0))(fenced)
+        return numerics.over_samples(distribution.forward)(fenced)

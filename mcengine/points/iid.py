@@ -45,7 +45,7 @@ class IID(eqx.Module):
             if distribution.num_uniforms > 1:
                 # Both x and its density read them; of a single one the quantile's own fence takes care.
                 v = numerics.fence(v)
-            return jax.vmap(distribution.forward, in_axes=-1, out_axes=(-1, 0))(v)
+            return numerics.over_samples(distribution.forward)(v)
         if hasattr(distribution, "sample_many"):
             x = distribution.sample_many(block_key, size)
             return jax.tree.map(lambda leaf: jax.numpy.moveaxis(leaf, 0, -1), x), None

@@ -45,7 +45,7 @@ def draw_units(points: Any, key: PRNGKeyArray, index: Array, size: int, distribu
 def _forward(words: UInt32[Array, "dim n"], key: PRNGKeyArray, distribution: Any) -> tuple[Any, Array]:
     # Both x and its density read the uniforms.
     v = numerics.fence(numerics.centred_uniform(words[None]))
-    return jax.vmap(distribution.forward, in_axes=-1, out_axes=(-1, 0))(v)
+    return numerics.over_samples(distribution.forward)(v)
 
 
 class Prefixes(eqx.Module):
