@@ -1,6 +1,7 @@
 """Off-policy evaluation: the value of a new policy from what an old policy did."""
 
 from mcengine.rl.logged import LoggedPolicies, load_tabular_mdp
+from mcengine.rl.luck import luck
 from mcengine.rl.mdp import TabularMDP, value_of_policy
 from mcengine.rl.policy_value import (
     DiscountedReturn,
@@ -25,6 +26,7 @@ __all__ = [
     "behaviour_trajectories",
     "driver",
     "load_tabular_mdp",
+    "luck",
     "mixed_trajectories",
     "per_decision_tabular_mdp",
     "per_decision_value",
