@@ -9,35 +9,29 @@ from mcengine.controls import Controls
 from mcengine.distributions import as_parameter
 from mcengine.problem import Expectation
 from mcengine.rl.mdp import TabularMDP
-from mcengine.rl.policy_value import DiscountedReturn, discounts
+from mcengine.rl.policy_value import DiscountedReturn
 from mcengine.rl.trajectories import Trajectories, Trajectory, look_up
 
 
 class Luck(eqx.Module):
-    """Sums over t of discount^t times what the actions, and what the moves, gained on their expectation.
+    """What the actions, and what the moves, of a trajectory gained on their expectation, discounted and added up.
 
     h_1 = sum_t discount^t (Q_t(s_t, a_t) - V_t(s_t)), and h_2 = V_0(s_0) - E V_0(s_0) + sum_{t>0} discount^t (V_t(s_t)
-    - E[V_t(s_t) | s_{t-1}, a_{t-1}]).
+    - E[V_t | s_{t-1}, a_{t-1}]), which is sum_t m_t(s_t, a_t) - E V_0(s_0) with
 
-    **Arguments:** `advantage` Q - V, `next_value` E[V_{t+1} | s_t, a_t], each [horizon, S, A]; `value` V, [horizon, S];
-    `start_value` E V_0(s_0).
+        m_t(s, a) = discount^t (V_t(s) - discount E[V_{t+1} | s, a]).
+
+    **Arguments:** `of_actions` discount^t (Q_t - V_t) and `of_moves` m_t - E V_0(s_0) / horizon, each [horizon, S, A].
     """
 
-    advantage: Float[Array, "horizon states actions"] = eqx.field(converter=as_parameter)
-    next_value: Float[Array, "horizon states actions"] = eqx.field(converter=as_parameter)
-    value: Float[Array, "horizon states"] = eqx.field(converter=as_parameter)
-    start_value: Float[Array, ""] = eqx.field(converter=as_parameter)
-    discount: Float[Array, ""] = eqx.field(converter=as_parameter)
+    of_actions: Float[Array, "horizon states actions"] = eqx.field(converter=as_parameter)
+    of_moves: Float[Array, "horizon states actions"] = eqx.field(converter=as_parameter)
 
     def __call__(self, trajectory: Trajectory) -> Float[Array, "2"]:
-        horizon, states, actions = self.advantage.shape
-        at = jnp.arange(horizon) * states + trajectory.states
-        of_pair = at * actions + trajectory.actions
-        value = look_up(jnp.ravel(self.value), at)
-        expected = look_up(jnp.ravel(self.next_value), of_pair)
-        expected = jnp.concatenate([self.start_value[None], expected[:-1]])
-        gains = jnp.stack([look_up(jnp.ravel(self.advantage), of_pair), value - expected])
-        return jnp.sum(discounts(self.discount, trajectory)[None] * gains, axis=1)
+        horizon, states, actions = self.of_actions.shape
+        pairs = (jnp.arange(horizon) * states + trajectory.states) * actions + trajectory.actions
+        tables = jnp.ravel(self.of_actions), jnp.ravel(self.of_moves)
+        return jnp.stack([jnp.sum(look_up(table, pairs)) for table in tables])
 
 
 def luck(problem: Expectation, pilot: int | None = None) -> Controls:
@@ -60,11 +54,12 @@ def _luck_of(mdp: TabularMDP, policy: Float[np.ndarray, "states actions"]) -> Lu
     """Backward induction, as in `mdp.backward_induction`, with every step kept."""
     transition, reward, start = (np.asarray(table, np.float64) for table in (mdp.transition, mdp.reward, mdp.start))
     discount, value = float(mdp.discount), np.zeros(len(reward))
-    steps = []
-    for _ in range(mdp.horizon):
-        next_value = transition @ value
-        action_value = reward + discount * next_value
+    of_actions, of_moves = [], []
+    for t in reversed(range(mdp.horizon)):
+        later = discount * transition @ value
+        action_value = reward + later
         value = np.sum(policy * action_value, axis=1)
-        steps.append((action_value - value[:, None], next_value, value))
-    advantage, next_value, values = (np.stack(tables) for tables in zip(*reversed(steps), strict=True))
-    return Luck(advantage, next_value, values, start @ value, discount)
+        of_actions.append(discount**t * (action_value - value[:, None]))
+        of_moves.append(discount**t * (value[:, None] - later))
+    share = start @ value / mdp.horizon
+    return Luck(np.stack(of_actions[::-1]), np.stack(of_moves[::-1]) - share)

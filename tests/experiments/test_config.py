@@ -159,6 +159,15 @@ def test_a_sweep_over_a_group_has_every_option_of_it(experiment, group):
     assert all(options == set(config.group_options(group)) for options in swept)
 
 
+@pytest.mark.parametrize(("experiment", "group"), [("controls", "controls"), ("functionals", "functional")])
+def test_every_option_made_for_some_problem_is_in_its_sweep_beside_plain_sampling(experiment, group):
+    chosen = set()
+    for job in [job for task in study.sweeps(experiment) for job in task]:
+        chosen.add(config.compose(job).hydra.runtime.choices[group])
+    # The mean is what every other sweep is of.
+    assert chosen == set(config.group_options(group)) - {"mean"}
+
+
 def test_lists_of_numbers_become_arrays_and_other_lists_stay():
     made = config.build(OmegaConf.create({"_target_": "builtins.dict", "a": [[1, 2.5], [3, 4]], "b": ["x"], "c": 1.0}))
     np.testing.assert_array_equal(made["a"], [[1, 2.5], [3, 4]])
