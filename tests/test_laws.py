@@ -8,6 +8,8 @@ from scipy import integrate, stats
 import mcengine as mc
 from mcengine import finance, integrals, laws, teaching
 from mcengine.functionals import exact_value
+from mcengine.problem import without_answers
+from tests.compilations import compilations
 
 LEVELS = np.asarray([0.05, 0.99])
 
@@ -77,8 +79,12 @@ def test_exact_values_of_means_ratios_and_densities():
     assert exact_value(mc.Ratio(), integrals.peaked_curve()) == pytest.approx(integrals.peaked_curve().exact)
 
 
-def test_what_is_known_compiles_nothing_anew_and_reaches_no_kernel():
-    from tests.compilations import compilations
+def test_what_is_known_reaches_no_kernel_and_compiles_nothing_anew():
+    for problem in (teaching.normal_loss(), teaching.gaussian_tail()):
+        bare = without_answers(problem)
+        assert problem.law is not None
+        assert (bare.exact, bare.law) == (None, None)
+        assert without_answers(bare) is bare
 
     def run(loc):
         mc.estimate(jax.random.key(0), teaching.normal_loss(loc), budget=mc.Samples(64))
