@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,11 @@ def build_problem(cfg: DictConfig) -> tuple[Any, Any]:
     return problem, _for_problem(proposal, problem)
 
 
+def build_methods(cfg: DictConfig, problem: Any, groups: Iterable[str]) -> dict[str, Any]:
+    """What each of the groups names; a partial, as controls made for a problem are, is called with the problem."""
+    return {group: _for_problem(build(cfg[group]), problem) for group in groups}
+
+
 def defensive(problem: Any, base: Any, share: float) -> Any:
     """The proposal `base`, itself perhaps waiting for its problem, with `share` of plain Monte Carlo mixed in."""
     return mc.proposals.defensive(problem.plain, _for_problem(base, problem), share)
@@ -60,8 +65,9 @@ def chosen_shares(problem: Any, base: Any, pilot: int, floor: float, pilot_seed:
     return mc.choose_shares(key, problem, _for_problem(base, problem), budget=mc.Samples(pilot), floor=float(floor))
 
 
-def _for_problem(proposal: Any, problem: Any) -> Any:
-    return proposal(problem=problem) if isinstance(proposal, functools.partial) else proposal
+def _for_problem(made: Any, problem: Any) -> Any:
+    """`made`, or what it makes of the problem where it still waits for one."""
+    return made(problem=problem) if isinstance(made, functools.partial) else made
 
 
 def explain(error: Exception, overrides: list[str]) -> str:

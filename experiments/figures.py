@@ -51,7 +51,8 @@ def _figure(problem: str, rows: pd.DataFrame):
     if more > 0:
         title += f" (+ {more} more in the table)"
     figure.suptitle(title, x=0.02, horizontalalignment="left", fontsize=12)
-    figure.supxlabel("samples N of one estimate", fontsize=10)
+    of_mean = ", or their mean of runs to a tolerance" if rows["rtol"].notna().any() else ""
+    figure.supxlabel(f"samples N of one estimate{of_mean}", fontsize=10)
     figure.supylabel("variance (square of the estimate's unit)", fontsize=10)
     handles = {label: h for axis in axes.flat for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     hollow = Line2D([], [], marker="o", linestyle="", color=PLAIN, markerfacecolor="white")
@@ -70,7 +71,7 @@ def _panel(axis, panel: pd.DataFrame, methods: list[str]) -> None:
         label = "plain, pooled over the ladder" if source == "plain run" else f"plain, by {source}"
         axis.plot(counts, reference / counts, color=PLAIN, linestyle="--", linewidth=1.2, label=label, zorder=1)
     axis.set_xscale("log", base=2)
-    axis.set_xticks(counts)
+    axis.set_xticks(counts if panel["rtol"].isna().all() else _powers_of_four(counts))
     axis.grid(True, which="major", color="#E5E5E5", linewidth=0.6)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
@@ -83,6 +84,12 @@ def _panel(axis, panel: pd.DataFrame, methods: list[str]) -> None:
     low, high = _limits(seen, reference / counts)
     _guide(axis, low, counts)
     _notes(axis, seen, low / 10.0, high * 3.0)
+
+
+def _powers_of_four(counts: np.ndarray) -> np.ndarray:
+    """The powers of 4 around the counts: those of runs that stop by themselves are no round numbers."""
+    ends = np.log2(counts[[0, -1]]) / 2.0
+    return 4.0 ** np.arange(math.floor(ends[0]), math.ceil(ends[1]) + 1)
 
 
 def _notes(axis, seen: pd.DataFrame, bottom: float, top: float) -> None:

@@ -23,7 +23,9 @@ from experiments import config, records
 # What a job is called and where it lies, not what it measures.
 NOT_IDENTITY = {"hydra", "name", "folder"}
 # What a method is not called by.
-USUAL = {"points": "iid", "mis": "balance", "weighting": "raw"}
+USUAL = {"points": "iid", "mis": "balance", "weighting": "raw", "controls": "none"}
+# How the method of runs is called that stop by themselves.
+TO_TOLERANCE = "to tolerance"
 STATES = ("measured", "skipped", "failed")
 # Jobs that a summary names for each reason to fail.
 MAX_NAMED = 10
@@ -102,13 +104,20 @@ def describe(cfg: DictConfig, overrides: list[str], choices: dict[str, str]) -> 
     texts = {key: override.get_value_element_as_str() for key, override in by_key.items()}
     return {
         "problem": choices["problem"],
-        "case": _numbers(texts, "problem."),
+        "case": _case(texts, choices),
         "method": _method(texts, choices),
         "overrides": texts,
         "choices": {group: option for group, option in choices.items() if not group.startswith("hydra")},
         "config": OmegaConf.to_container(kept, resolve=True),
         "seed": cfg.seed,
     }
+
+
+def _case(by_key: dict[str, str], choices: dict[str, str]) -> str:
+    # A functional says what is estimated, as the problem's numbers do: methods are compared for one of them.
+    functional = "" if choices["functional"] == "mean" else _words(choices["functional"])
+    parts = (_numbers(by_key, "problem."), functional, _numbers(by_key, "functional."))
+    return ", ".join(part for part in parts if part)
 
 
 def _numbers(by_key: dict[str, str], prefix: str) -> str:
@@ -130,8 +139,10 @@ def _method(by_key: dict[str, str], choices: dict[str, str]) -> str:
         if choices[group] != default:
             parts.append(_words(choices[group]))
         parts.append(_numbers(by_key, f"{group}."))
-    # Plain sampling by other points or weights is called by those alone.
-    return ", ".join(part for part in parts if part) or _words(choices["proposal"])
+    # Plain sampling by other points or weights, or with controls, is called by those alone.
+    name = ", ".join(part for part in parts if part) or _words(choices["proposal"])
+    # Runs that stop by themselves are no measure of what a given count is worth, and no yardstick of others.
+    return f"{name}, {TO_TOLERANCE}" if choices["budget"] == "tolerance" else name
 
 
 def _words(name: str) -> str:
@@ -160,18 +171,20 @@ def _measure(cfg: DictConfig, kept: dict[str, Any], on_step: Callable[[str], Non
     import jax
 
     from experiments.measure import measure
+    from experiments.stopping import Tolerances, measure_stopping
 
     problem, proposal = config.build_problem(cfg)
     key = jax.random.fold_in(jax.random.key(cfg.seed), records.key_number(kept))
-    ladder, methods = config.build(cfg.budget), {group: config.build(cfg[group]) for group in USUAL}
-    rows = measure(key, problem, proposal, ladder, lambda *step: on_step(_step(*step)), **methods)
-    return {"kind": type(problem).__name__, "rows": rows}
+    budget, methods = config.build(cfg.budget), config.build_methods(cfg, problem, [*USUAL, "functional"])
+    measuring: Callable[..., Any] = measure_stopping if isinstance(budget, Tolerances) else measure
+    rows = measuring(key, problem, proposal, budget, lambda *step: on_step(_step(*step)), **methods)
+    # The variance of a probability is known from its value; that of another functional of it is not.
+    estimated = problem if methods["functional"] is None else methods["functional"]
+    return {"kind": type(estimated).__name__, "rows": rows}
 
 
-def _step(num_samples: int, number: int, of: int) -> str:
-    power = num_samples.bit_length() - 1
-    count = f"2^{power}" if num_samples == 2**power else f"{num_samples:,}"
-    return f"N = {count} ({number} of {of})"
+def _step(step: str, number: int, of: int) -> str:
+    return f"{step} ({number} of {of})"
 
 
 def _draw_step(step: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 Record = dict[str, Any]
 # What a job's label says already, and what says only where its record lies.
-LABELLED = ("problem", "proposal", "points", "mis", "weighting")
+LABELLED = ("problem", "functional", "proposal", "points", "mis", "weighting", "controls")
 PLACES = {"name", "folder"}
 
 

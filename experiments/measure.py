@@ -1,13 +1,15 @@
 """Measures an estimator as an estimator: many independent replicates at a ladder of sample counts.
 
-Pure: (key, problem, proposal, ladder, points, ...) in, plain numbers out.
+Pure: (key, problem, proposal, ladder, points, ...) in, plain numbers out. Runs that stop by themselves are measured by
+`experiments.stopping`.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,10 @@ import numpy as np
 
 import mcengine as mc
 from mcengine.diagnostics import Status
+from mcengine.functionals import exact_value
+
+# Told of each step of a budget when it begins: what it is, its number from 1 on, and how many there are.
+OnStep = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def measure(
     problem: Any,
     proposal: Any,
     ladder: Ladder,
-    on_step: Callable[[int, int, int], None] = lambda num_samples, number, of: None,
+    on_step: OnStep = lambda step, number, of: None,
     **methods: Any,
 ) -> list[dict[str, Any]]:
     """One row per sample count and output: see `summarise`.
@@ -67,27 +73,36 @@ def measure(
     Replicate r of count N uses `fold_in(fold_in(key, N), r)`, however many there are. `seconds` is what one estimate
     costs: N samples at the pace of the ladder's largest count, where nothing is spent on half-filled blocks.
 
-    **Arguments:** `methods`, what `mc.replicate` is told besides: points, mis, weighting; `on_step(N, number, of)` is
-    told of each count, number 1, 2, ... of so many, when it begins.
+    **Arguments:** `methods`, what `mc.replicate` is told besides: points, mis, weighting, controls, functional;
+    `on_step(step, number, of)` is told of each count, as in ("N = 2^8", 1, 7), when it begins.
     """
+    exact = exact_value(methods.get("functional"), problem)
     replicate = partial(mc.replicate, problem=problem, proposal=proposal, **methods)
     compile_seconds = replicate(_keys(key, 1), budget=mc.Samples(ladder.min_samples)).seconds
     rows, pace = [], float("nan")
     steps = ladder.steps()
     for number, (num_samples, replicates) in enumerate(steps, start=1):
-        on_step(num_samples, number, len(steps))
+        on_step(_in_words(num_samples), number, len(steps))
         keys, budget = _keys(jax.random.fold_in(key, num_samples), replicates), mc.Samples(num_samples)
         if number == len(steps):
-            _warm_up(replicate, keys, budget, **methods)
+            _warm_up(replicate, jax.random.clone(keys), budget, **methods)
         estimates = replicate(keys, budget=budget)
         pace = (estimates.seconds or 0.0) / (replicates * num_samples)
-        rows.extend(summarise(estimates, getattr(problem, "exact", None)))
+        rows.extend(summarise(observe(estimates), exact))
     return [row | {"seconds": pace * row["num_samples"], "compile_seconds": compile_seconds} for row in rows]
 
 
-def _warm_up(replicate: Callable[..., Any], keys: Any, budget: mc.Samples, points: Any = None, mis: Any = None, **_):
+def _in_words(num_samples: int) -> str:
+    power = num_samples.bit_length() - 1
+    return f"N = 2^{power}" if num_samples == 2**power else f"N = {num_samples:,}"
+
+
+def _warm_up(
+    replicate: Callable[..., Any], keys: Any, budget: mc.Samples, points: Any = None, mis: Any = None,
+    controls: Any = None, **_: Any,
+) -> None:  # fmt: skip
     """Compile what the budget needs where every count has a kernel of its own, so that its seconds are its own."""
-    if isinstance(mis, mc.mis.Optimal):
+    if isinstance(mis, mc.mis.Optimal) or controls is not None:
         replicate(keys, budget=budget)  # a pilot's kernel is made for so many keys
     elif points is not None and points.unit_size != points.for_budget(budget.count).unit_size:
         replicate(keys[:1], budget=budget)
@@ -97,45 +112,67 @@ def _keys(key, number: int):
     return jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(number))
 
 
-def summarise(estimates: Any, exact: Any) -> Iterator[dict[str, Any]]:
+class Observed(NamedTuple):
+    """What is kept of R estimates: trees of the structure of their `value` with a leading axis [R], and counts [R]."""
+
+    value: Any
+    std_error: Any
+    low: Any
+    high: Any
+    code: Any
+    ess: Any
+    pareto_k: Any
+    max_weight_share: Any
+    num_hits: Any
+    num_samples: Any
+    num_nonfinite: Any
+
+
+def observe(estimates: Any) -> Observed:
+    """What is to be kept of estimates, or of one (without the leading axis); intervals are those of 95 %."""
+    low, high = estimates.interval(0.95)
+    trees = (estimates.std_error, low, high, estimates.status_codes)
+    trees += tuple(getattr(estimates, name) for name in ("ess", "pareto_k", "max_weight_share", "num_hits"))
+    trees = (_of_each_output(tree, estimates.value) for tree in trees)
+    return Observed(estimates.value, *trees, estimates.num_samples, estimates.num_nonfinite)
+
+
+def _of_each_output(tree: Any, value: Any) -> Any:
+    """The tree in the structure of `value`: what `TailRisk` says of a level holds for each figure of that level."""
+    if jax.tree.structure(tree) == jax.tree.structure(value):
+        return tree
+    return {name: tree[name] if isinstance(tree, dict) else tree for name in value}
+
+
+def summarise(seen: Observed, exact: Any) -> Iterator[dict[str, Any]]:
     """What R estimates say about their estimator, one row for each output of the integrand.
 
-    `mean`, `variance` (with `variance_se`, from the fourth moment) and `mean_std_error` over the replicates; `mse` and
-    the number `covered` by their 95 % intervals where the exact value is known; means of ESS, hits and largest share,
-    the median k-hat (None where there is none), the total of non-finite values, and the most common status.
+    `num_samples`, the mean where they differ; `mean`, `variance` (with `variance_se`, from the fourth moment) and
+    `mean_std_error` over the replicates; `mse` and the number `covered` by their 95 % intervals where the exact value
+    is known; means of ESS, hits and largest share, the median k-hat (None where there is none), the total of non-finite
+    values, and the most common status.
     """
-    low, high = estimates.interval(0.95)
-    replicates = len(np.asarray(estimates.num_samples))
-    columns = {
-        "value": _columns(estimates.value, replicates),
-        "std_error": _columns(estimates.std_error, replicates),
-        "low": _columns(low, replicates),
-        "high": _columns(high, replicates),
-        "code": _columns(estimates.status_codes, replicates),
-    }
-    watched = {
-        name: _columns(getattr(estimates, name), replicates)
-        for name in ("ess", "pareto_k", "max_weight_share", "num_hits")
-    }
-    labels = output_labels(estimates.value)
-    truth = np.full(len(labels), np.nan) if exact is None else _columns(exact, 1, broadcast_to=estimates.value)[0]
+    replicates = len(np.asarray(seen.num_samples))
+    trees = {name: tree for name, tree in seen._asdict().items() if name not in ("num_samples", "num_nonfinite")}
+    columns = {name: _columns(tree, replicates) for name, tree in trees.items()}
+    labels = output_labels(seen.value)
+    truth = np.full(len(labels), np.nan) if exact is None else _columns(exact, 1, broadcast_to=seen.value)[0]
     for output, label in enumerate(labels):
         one = {name: column[:, output] for name, column in columns.items()}
-        seen = {name: column[:, output] for name, column in watched.items() if output < column.shape[1]}
         yield {
             "output": label,
-            "num_samples": int(np.asarray(estimates.num_samples)[0]),
+            "num_samples": round(float(np.mean(seen.num_samples))),
             "replicates": replicates,
             "exact": float(truth[output]),
             **_spread(one["value"]),
             "mean_std_error": _average(one["std_error"]),
             "mse": float(np.mean((one["value"] - truth[output]) ** 2)),
             "covered": _covered(one["low"], one["high"], truth[output]),
-            "ess": _average(seen.get("ess")),
-            "pareto_k": _average(seen.get("pareto_k"), np.median),
-            "max_weight_share": _average(seen.get("max_weight_share")),
-            "num_hits": _average(seen.get("num_hits")),
-            "num_nonfinite": int(np.sum(np.asarray(estimates.num_nonfinite))),
+            "ess": _average(one["ess"]),
+            "pareto_k": _average(one["pareto_k"], np.median),
+            "max_weight_share": _average(one["max_weight_share"]),
+            "num_hits": _average(one["num_hits"]),
+            "num_nonfinite": int(np.sum(np.asarray(seen.num_nonfinite))),
             **_statuses(one["code"]),
         }
 
@@ -158,6 +195,8 @@ def _columns(tree: Any, replicates: int, broadcast_to: Any = None) -> np.ndarray
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:
+    if not np.all(np.isfinite(values)):  # as of a quantile that too light weights do not reach
+        return dict.fromkeys(("mean", "variance", "variance_se"), math.nan)
     size, mean = len(values), float(np.mean(values))
     variance = float(np.var(values, ddof=1))
     fourth = float(np.mean((values - mean) ** 4))

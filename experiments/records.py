@@ -16,7 +16,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED_BY = ["problem", "proposal", "points", "weighting", "seed"]
 # Choices that came later: a job that makes none of them repeats the replicates it had before.
-MEASURED_BY_IF_SET = ["mis"]
+MEASURED_BY_IF_SET = ["mis", "controls", "functional"]
+# What a number is measured by: the engine's source, and these.
+MEASURING_CODE = ["measure.py", "stopping.py"]
 # A file name may have 255 characters: three labels, the identity and what separates them.
 MAX_LABEL = 60
 NEEDS = {
@@ -43,14 +45,20 @@ def _engine_version() -> str:
 @functools.cache
 def _code_digest() -> str:
     digest = hashlib.sha256()
-    for path in [*sorted((ROOT / "mcengine").rglob("*.py")), ROOT / "experiments" / "measure.py"]:
+    measuring = [ROOT / "experiments" / name for name in MEASURING_CODE]
+    for path in [*sorted((ROOT / "mcengine").rglob("*.py")), *measuring]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
 def identity(config: dict[str, Any], environment: dict[str, Any]) -> str:
     """Names a job: equal for equal configs (data files by content), versions, device and dtype."""
-    return _digest({"config": _with_file_contents(config), "environment": environment})
+    return _digest({"config": _with_file_contents(choices_made(config)), "environment": environment})
+
+
+def choices_made(config: dict[str, Any]) -> dict[str, Any]:
+    """The config without the later choices that it does not make: a record from before there were any has none."""
+    return {name: node for name, node in config.items() if node is not None or name not in MEASURED_BY_IF_SET}
 
 
 def key_number(config: dict[str, Any]) -> int:
@@ -59,8 +67,7 @@ def key_number(config: dict[str, Any]) -> int:
     Neither budget nor versions enter, nor where a data file lies: a longer ladder, a newer JAX or another folder
     repeats the same replicates.
     """
-    kept = {name: config[name] for name in MEASURED_BY if name in config}
-    kept |= {name: config[name] for name in MEASURED_BY_IF_SET if config.get(name) is not None}
+    kept = {name: node for name, node in choices_made(config).items() if name in MEASURED_BY + MEASURED_BY_IF_SET}
     return int(_digest(_with_file_contents(kept))[:8], 16) >> 1
 
 

@@ -13,15 +13,23 @@ def plain_variances(records: list[Record], long_runs: list[Record]) -> dict[tupl
 
     - "p(1 - p)" for a probability with an exact value, which needs no plain run that hits;
     - "plain run": N x variance, pooled over the plain records of the case, if any of them hit;
+    - "longest plain run": for a functional other than the mean the same at the largest N alone, since N x variance of a
+      quantile or a ratio settles only as N grows;
     - "long run": the same from stored long runs of plain sampling;
     - "estimated p" for a probability with none of these: p(1 - p) at the estimate with the smallest relative error.
     """
     found: dict[tuple[str, str], tuple[float, str]] = {}
     for source, group in (("long run", long_runs), ("plain run", records)):
-        for key, rows in _by_output([record for record in group if is_plain(record)]).items():
+        plain = [record for record in group if is_plain(record)]
+        for key, rows in _by_output([record for record in plain if _is_of_means(record)]).items():
             pooled = _pooled(rows)
             if pooled > 0:
                 found[key] = pooled, source
+    for key, rows in _by_output([r for r in records if is_plain(r) and not _is_of_means(r)]).items():
+        longest = max(row["num_samples"] for row in rows)
+        pooled = _pooled([row for row in rows if row["num_samples"] == longest])
+        if pooled > 0:
+            found[key] = pooled, "longest plain run"
     for key, rows in _by_output([r for r in records if r["kind"] == "Probability"]).items():
         p = rows[0]["exact"]
         if p is not None:
@@ -32,13 +40,18 @@ def plain_variances(records: list[Record], long_runs: list[Record]) -> dict[tupl
 
 
 def case_key(record: Record) -> str:
-    """Equal for records of one problem with the same numbers in it, at one precision."""
-    return json.dumps([record["config"]["problem"], record["dtype"]], sort_keys=True)
+    """Equal for records of one problem with the same numbers in it, and one functional of it, at one precision."""
+    config = record["config"]
+    return json.dumps([config["problem"], config.get("functional"), record["dtype"]], sort_keys=True)
 
 
 def is_plain(record: Record) -> bool:
-    """Whether the record is of plain Monte Carlo: no proposal, independent points, raw weights."""
+    """Whether the record is of plain Monte Carlo: no proposal, independent points, raw weights, counts given."""
     return record["method"] == "plain"
+
+
+def _is_of_means(record: Record) -> bool:
+    return record["config"].get("functional") is None
 
 
 def _by_output(records: list[Record]) -> dict[tuple[str, str], list[Record]]:

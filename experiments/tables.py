@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.labels import distinct_methods, setting
+from experiments.records import choices_made
 from experiments.reference import case_key, is_plain, plain_variances
 from mcengine import diagnostics
 
@@ -21,11 +22,11 @@ NOT_COLUMNS = {"problem", "name", "folder", "seed"}
 # Names in a record's rows, where they differ from the column's.
 RENAMED = {"mean": "estimate", "mean_std_error": "reported_std_error"}
 COLUMNS = [
-    "output", "num_samples", "replicates", "estimate", "standard_error", "exact", "misses_exact", "rmse", "coverage",
-    "coverage_low", "coverage_high", "variance", "variance_se", "reported_std_error", "variance_ratio", "plain_samples",
-    "plain_variance", "plain_variance_from", "slope", "slope_se", "seconds", "compile_seconds", "efficiency", "ess",
-    "pareto_k", "max_weight_share", "num_hits", "num_nonfinite", "status", "ok_share", "seed", "device", "dtype",
-    "code", "jax", "jaxlib", "numpy", "mcengine", "python",
+    "output", "rtol", "num_samples", "replicates", "estimate", "standard_error", "exact", "misses_exact", "rmse",
+    "coverage", "coverage_low", "coverage_high", "exceeded", "variance", "variance_se", "reported_std_error",
+    "variance_ratio", "plain_samples", "plain_variance", "plain_variance_from", "slope", "slope_se", "seconds",
+    "compile_seconds", "efficiency", "ess", "pareto_k", "max_weight_share", "num_hits", "num_nonfinite", "status",
+    "ok_share", "seed", "device", "dtype", "code", "jax", "jaxlib", "numpy", "mcengine", "python",
 ]  # fmt: skip
 VERSIONS = ("code", "jax", "jaxlib", "numpy", "mcengine", "python")
 
@@ -33,8 +34,9 @@ VERSIONS = ("code", "jax", "jaxlib", "numpy", "mcengine", "python")
 def table(records: list[dict[str, Any]], long_runs: Sequence[dict[str, Any]] = ()) -> pd.DataFrame:
     """One row per job, sample count and output of the integrand; a column for every override besides `COLUMNS`.
 
-    - `case`: the problem's numbers that were overridden; `method`: the proposal, unless plain, and all that is not the
-      default, with the seed, budget or other overrides in which records would otherwise look alike;
+    - `case`: the problem's numbers that were overridden, and the functional unless it is the mean; `method`: the
+      proposal, unless plain, and all that is not the default, with the seed, budget or other overrides in which records
+      would otherwise look alike;
     - `estimate`, the mean over `replicates` R independent estimates from `num_samples` N samples each;
       `standard_error`, the error of that mean; `variance`, that of a single estimate, with its own error
       `variance_se`; `reported_std_error`, what the estimates said of themselves, on average;
@@ -50,6 +52,10 @@ def table(records: list[dict[str, Any]], long_runs: Sequence[dict[str, Any]] = (
       `efficiency`, 1 / (variance x seconds);
     - `variance_ratio` and `efficiency` are empty where the method misses the exact value or hit nothing: a variance
       around the wrong value is no merit;
+    - runs that stop by themselves have a row for each `rtol` (empty otherwise): `num_samples` and `seconds` are means,
+      `coverage` is that of intervals that hold at every look, and `exceeded` the share of runs that were off by more
+      than their tolerance. `variance_ratio` and `slope` are empty, for they ask about a given N, which these runs chose
+      by what they saw; `plain_samples` over the mean N says what they gain;
     - `ess`, `max_weight_share`, `num_hits`: means over the replicates; `pareto_k`, the median k-hat, empty where there
       is none; `num_nonfinite`, the total; `status`, the most common one, and `ok_share`, how many were ok.
     """
@@ -57,7 +63,8 @@ def table(records: list[dict[str, Any]], long_runs: Sequence[dict[str, Any]] = (
     rows = [row for record, method in zip(records, methods, strict=True) for row in _rows(record, method)]
     if not rows:
         raise ValueError("There are no records to make a table from.")
-    frame = pd.DataFrame(rows)
+    # Records of counts alone have nothing of what runs that stop have besides.
+    frame = pd.DataFrame(rows).reindex(columns=list(dict.fromkeys([*(name for row in rows for name in row), *NUMBERS])))
     frame[NUMBERS] = frame[NUMBERS].apply(pd.to_numeric)
     known = plain_variances(records, list(long_runs))
     plain = [known.get(key, (np.nan, "unknown")) for key in zip(frame["_case"], frame["output"], strict=True)]
@@ -71,12 +78,13 @@ def table(records: list[dict[str, Any]], long_runs: Sequence[dict[str, Any]] = (
 
 # The rows that make one line of a figure.
 LINE = ["problem", "case", "method", "output"]
-SLOPE_NEEDS = ["num_samples", "replicates", "variance", "variance_se", "status"]
+SLOPE_NEEDS = ["num_samples", "replicates", "variance", "variance_se", "status", "rtol"]
 
 
 NUMBERS = [
     "num_samples", "replicates", "estimate", "exact", "variance", "variance_se", "reported_std_error", "mse", "covered",
     "seconds", "compile_seconds", "ess", "pareto_k", "max_weight_share", "num_hits", "num_nonfinite", "ok_share",
+    "rtol", "exceeded",
 ]  # fmt: skip
 
 
@@ -106,6 +114,7 @@ def _derive(frame: pd.DataFrame) -> None:
     frame["standard_error"] = np.sqrt(frame["variance"] / frame["replicates"])
     frame["rmse"] = np.sqrt(frame["mse"])
     frame["coverage"] = frame["covered"] / frame["replicates"]
+    frame["exceeded"] = frame["exceeded"] / frame["replicates"]
     low, high = diagnostics.binomial_interval(frame["covered"], frame["replicates"], 0.95)
     # Without an exact value there is no coverage, hence no interval for it.
     frame["coverage_low"], frame["coverage_high"] = (np.where(frame["covered"].isna(), np.nan, x) for x in (low, high))
@@ -121,12 +130,14 @@ def _derive(frame: pd.DataFrame) -> None:
     frame["misses_exact"] = (frame["mse"] > np.fmax(MISSES * frame["variance"], rounding)) & ~blind
     frame.loc[blind, "plain_samples"] = np.nan
     frame.loc[blind | frame["misses_exact"], ["variance_ratio", "efficiency"]] = np.nan
+    frame.loc[frame["rtol"].notna(), "variance_ratio"] = np.nan
 
 
 def _slope(group: pd.DataFrame) -> pd.Series:
-    """Weighted least squares of log variance on log N; none from the counts that happened to see something."""
+    """Weighted least squares of log variance on log N; none from counts that happened to see something, or stopped."""
     count, replicates, variance, error = (np.asarray(group[name], float) for name in SLOPE_NEEDS[:4])
-    if len(group) < 2 or not np.all((variance > 0) & np.isfinite(variance)) or (group["status"] == "no_hits").any():
+    blind = (group["status"] == "no_hits").any() or not np.all((variance > 0) & np.isfinite(variance))
+    if len(group) < 2 or blind or group["rtol"].notna().any():
         return pd.Series({"slope": np.nan, "slope_se": np.nan})
     # The error of log variance, by its fourth moment; a normal's is the least, since few replicates underrate it.
     relative = np.fmax(error / variance, np.sqrt(2.0 / (replicates - 1.0)))
@@ -140,7 +151,7 @@ def newest(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The last record of each job, in reading order; the others are copies of it, or other versions measured them."""
     latest: dict[str, dict[str, Any]] = {}
     for record in sorted(records, key=lambda record: record["finished"]):
-        latest[json.dumps([record["config"], record["device"], record["dtype"]], sort_keys=True)] = record
+        latest[json.dumps([choices_made(record["config"]), record["device"], record["dtype"]], sort_keys=True)] = record
     return sorted(latest.values(), key=_reading_order)
 
 
@@ -164,5 +175,8 @@ def left_out(records: list[dict[str, Any]], kept: list[dict[str, Any]]) -> str:
 
 
 def at_largest(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the largest sample count of each record and output; ladders may differ."""
-    return frame.loc[frame["num_samples"] == frame.groupby(LINE)["num_samples"].transform("max")]
+    """The rows of the largest sample count, or of the smallest tolerance, of each record and output."""
+    lines = frame.groupby(LINE)
+    largest = frame["num_samples"] == lines["num_samples"].transform("max")
+    # Two tolerances may take the same count.
+    return frame.loc[largest.where(frame["rtol"].isna(), frame["rtol"] == lines["rtol"].transform("min"))]

@@ -5,7 +5,10 @@ from collections.abc import Iterable
 import pandas as pd
 from rich.table import Table
 
-TERMINAL = ["method", "estimate", "std. error", "RMSE", "coverage", "gain", "slope", "ESS", "k-hat", "status (ok)"]
+TERMINAL = [
+    "method", "rtol", "estimate", "std. error", "RMSE", "coverage", "beyond", "gain", "slope", "ESS", "k-hat",
+    "status (ok)",
+]  # fmt: skip
 # What a narrow terminal does without, first to last.
 DISPENSABLE = ["std. error", "slope", "ESS", "coverage", "k-hat", "RMSE"]
 METHOD_WIDTH = 24
@@ -16,7 +19,8 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
 
     `gain` is how many samples of plain Monte Carlo each sample is worth, by mean squared error where the exact value is
     known: the variance alone flatters a method that has not seen what matters. It and `efficiency` stand in brackets
-    where most replicates were not ok.
+    where most replicates were not ok. `rtol` and `beyond` (how many runs were off by more than their tolerance) are
+    there only where some runs stopped by themselves; N is then the mean of their counts.
     """
 
     def shown(form: str, *names: str) -> list[str]:
@@ -27,12 +31,14 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "problem": [" ".join(filter(None, row)) for row in _names(frame)],
         "method": list(frame["method"]),
+        "rtol": shown("{:g}", "rtol"),
         "N": shown("{:,}", "num_samples"),
         "R": shown("{}", "replicates"),
         "estimate": shown("{:.5g}", "estimate"),
         "std. error": shown("{:.1e}", "standard_error"),
         "RMSE": shown("{:.1e}", "rmse"),
         "coverage": shown("{:.2f} [{:.2f}, {:.2f}]", "coverage", "coverage_low", "coverage_high"),
+        "beyond": shown("{:.0%}", "exceeded"),
         "gain": _bracketed("{:.3g}", frame["plain_samples"] / frame["num_samples"], ok),
         "plain N": shown("{:.1e}", "plain_samples"),
         "slope": shown("{:.2f}", "slope"),
@@ -42,7 +48,8 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
         "k-hat": shown("{:.2f}", "pareto_k"),
         "status (ok)": shown("{} ({:.0%})", "status", "ok_share"),
     }
-    return pd.DataFrame(columns)
+    stopping = frame["rtol"].notna().any()
+    return pd.DataFrame({name: cells for name, cells in columns.items() if stopping or name not in ("rtol", "beyond")})
 
 
 def _bracketed(form: str, values: Iterable, ok_share: Iterable) -> list[str]:
@@ -71,7 +78,8 @@ def terminal(frame: pd.DataFrame, width: int = 120) -> Table:
     """
     cells = short(frame)
     same = cells.groupby("problem")["N"].nunique().max() == 1
-    columns = _fitting(cells, TERMINAL if same else [TERMINAL[0], "N", *TERMINAL[1:]], width)
+    names = [name for name in TERMINAL if name in cells]
+    columns = _fitting(cells, names if same else [names[0], "N", *names[1:]], width)
     table = Table(
         title="At the largest sample count of each method", box=None, header_style="bold", padding=(0, 1, 0, 0)
     )

@@ -14,7 +14,8 @@ from mcengine.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.crossing import crossing, implicit, log_odds, probe_log_odds, quantiles, safe_infinity
 from mcengine.distributions import Distribution, event_struct, sample_many
 from mcengine.distributions.coordinates import split_coordinate
-from mcengine.problem import Probability, as_exact
+from mcengine.laws import as_exact
+from mcengine.problem import Probability
 
 NUM_PROBES = 256
 # Log-odds apart from the boundary where a probe must fall on its side: 2 % of the smaller tail.

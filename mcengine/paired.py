@@ -1,6 +1,5 @@
 """Common random numbers: the difference of two expectations, with the error bar of the paired difference."""
 
-import dataclasses
 import math
 from typing import Any
 
@@ -15,8 +14,9 @@ from mcengine import weights
 from mcengine.coupling import Coupling, OwnWeights
 from mcengine.distributions import Distribution, as_distribution, event_struct, is_transport
 from mcengine.distributions.foreign import family_name
+from mcengine.laws import as_exact
 from mcengine.parts import same_law
-from mcengine.problem import as_exact
+from mcengine.problem import without_answers
 
 
 class Difference(eqx.Module):
@@ -96,7 +96,7 @@ def difference(first: Any, second: Any, proposals: Any = None, *, only_differenc
     """
     known = getattr(first, "exact", None), getattr(second, "exact", None)
     exact = None if known[0] is None or known[1] is None else _outcome(known[0], known[1], only_difference)
-    first, second = _without_exact(first), _without_exact(second)
+    first, second = without_answers(first), without_answers(second)
     coupling = _coupling(first, second, None if proposals is None else _pair_of_proposals(proposals))
     return Difference(first, second, coupling, _common_size(first, second, coupling), only_difference, exact)
 
@@ -180,8 +180,3 @@ def _common_size(first: Any, second: Any, coupling: Coupling | None) -> int:
     if shapes[0] != shapes[1]:
         raise ValueError(f"difference: the first problem's values have shape {shapes[0]}, the second's {shapes[1]}.")
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(values[0]))
-
-
-def _without_exact(problem: Any) -> Any:
-    # The known answer must not reach the kernels.
-    return problem if getattr(problem, "exact", None) is None else dataclasses.replace(problem, exact=None)

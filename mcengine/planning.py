@@ -21,6 +21,7 @@ from mcengine.parts import Part, Parts, functionals_of, observed, parts_of
 from mcengine.points import IID, Allocated, Points, Sobol
 from mcengine.points.batches import Batches, batch_size
 from mcengine.points.units import Prefixes
+from mcengine.problem import without_answers
 from mcengine.weighting import Weighting
 
 # Samples a block where a run is looked at on its way: of independent points, and of each growing unit.
@@ -71,9 +72,7 @@ def prepare(
     if not all(hasattr(problem, name) for name in ("target", "integrand", "plain", "value_bound")):
         raise TypeError(f"estimate: problem must be an Expectation, an Integral or a Probability, got {problem!r}.")
     proposal = None if proposal is None else as_distribution(proposal)
-    if getattr(problem, "exact", None) is not None:
-        # The known answer must not reach the kernels, where it would be one more number to carry.
-        problem = dataclasses.replace(problem, exact=None)
+    problem = without_answers(problem)
     source = as_distribution(problem.plain) if proposal is None else proposal
     check_events(problem, source)
     check_covariance(covariance)

@@ -1,11 +1,13 @@
 """What is estimated: an integrand and the measure it is integrated against.
 
 A problem offers the engine `target` (with `log_prob`), `integrand(x)`, `plain` (the proposal of plain Monte Carlo),
-`value_bound` (sup |f| where it is known) and `exact` (the true value where it is known, for tests and tables only).
+`value_bound` (sup |f| where it is known), `exact` (the true value where it is known) and `law` (the law of f(X), or of
+the score, where it is known: see `mcengine.laws`), the last two for tests and tables only.
 Functions are static: a new lambda is a new compilation. Put parameters of an integrand into an `equinox.Module` or a
 `jax.tree_util.Partial`, and a new number compiles nothing.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +22,13 @@ from mcengine.distributions import Box, Distribution, as_parameter
 from mcengine.distributions.box import check_limits
 from mcengine.distributions.foreign import as_density
 from mcengine.distributions.univariate import concrete
+from mcengine.laws import Law, as_exact
 
 
-def as_exact(value: Any) -> Any:
-    """The true value, of whatever structure, in NumPy float64; None where it is not known."""
-    # float64 always: the truth must not be rounded to the precision of what is compared with it.
-    return None if value is None else jax.tree.map(lambda v: np.asarray(v, np.float64), value)
+def without_answers(problem: Any) -> Any:
+    """The problem without `exact` and `law`: what is known must not reach the kernels, one more number to carry."""
+    known = {name: None for name in ("exact", "law") if getattr(problem, name, None) is not None}
+    return dataclasses.replace(problem, **known) if known else problem
 
 
 class Expectation(eqx.Module):
@@ -39,6 +42,7 @@ class Expectation(eqx.Module):
     integrand: Callable[[Any], Any]
     target: Any = eqx.field(converter=as_density)
     exact: Any = eqx.field(converter=as_exact, default=None, kw_only=True)
+    law: Law | None = eqx.field(default=None, kw_only=True)
 
     @property
     def plain(self) -> Any:  # not always a `Distribution`: a density alone will do where there is a proposal
@@ -152,6 +156,7 @@ class Probability(eqx.Module):
     target: Any = eqx.field(converter=as_density)
     threshold: Float[Array, "..."] = eqx.field(converter=as_parameter)
     exact: Any = eqx.field(converter=as_exact, default=None, kw_only=True)
+    law: Law | None = eqx.field(default=None, kw_only=True)
 
     def __check_init__(self):
         threshold = concrete(self.threshold)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from mcengine.distributions import StudentT
 from mcengine.finance.prices import default_csv, load_prices
 from mcengine.finance.student_fit import StudentFit, fit_student
-from mcengine.finance.student_sum import student_sum_tail
+from mcengine.finance.student_sum import StudentSumLaw
 from mcengine.problem import Probability
 
 
@@ -33,7 +33,7 @@ def index_fall(
 
     P(-sum_t r_t >= -log(1 - fall)),  r_t ~ t_df(loc, scale); target of event shape [days]. `exact` is the n-fold FFT
     convolution (`student_sum_tail`), good to 1e-6 of itself; None where light tails put it out of reach, or where
-    `fall` is traced.
+    `fall` is traced. `law` is that of the loss -sum_t r_t, from the same sums.
 
     **Arguments:** `fall`, a share in (0, 1), 0.2 for 20 %; `days`, trading days; `csv` and the columns as in
     `load_prices`: by default the S&P 500 from 1999 to 2018.
@@ -57,8 +57,9 @@ def index_fall(
     if not known:
         return Probability(loss, target, -jnp.log1p(-fall))
     threshold = -float(np.log1p(-float(fall)))
-    tail = student_sum_tail((threshold + days * fit.loc) / fit.scale, fit.df, days)
-    return Probability(loss, target, threshold, exact=None if np.isnan(tail) else tail)
+    law = StudentSumLaw(fit.df, -days * fit.loc, fit.scale, days)
+    tail = float(law.exceedance(threshold))
+    return Probability(loss, target, threshold, exact=None if np.isnan(tail) else tail, law=law)
 
 
 def fitted_model(

@@ -49,11 +49,18 @@ class PathOption(eqx.Module):
         together = jnp.sum(jnp.reshape(z, (-1, self.factor)), axis=-1) / math.sqrt(self.factor)
         return fine - self._value(together)
 
-    def _value(self, z: Float[Array, " steps"]) -> Float[Array, ""]:
+    @property
+    def discount(self) -> Float[Array, ""]:
+        """exp(-rate T)."""
+        return jnp.exp(-self.model.rate * self.maturity_years)
+
+    def path(self, z: Float[Array, " steps"]) -> PathSummary:
+        """Where the path of these standardised increments ends, and its average."""
         step_years = self.maturity_years / z.shape[0]
-        path = summarise_path(self.model, self.scheme, self.spot, step_years, jnp.sqrt(step_years) * z)
-        discount = jnp.exp(-self.model.rate * self.maturity_years)
-        return discount * jnp.maximum(self._underlying(path) - self.strike, 0.0)
+        return summarise_path(self.model, self.scheme, self.spot, step_years, jnp.sqrt(step_years) * z)
+
+    def _value(self, z: Float[Array, " steps"]) -> Float[Array, ""]:
+        return self.discount * jnp.maximum(self._underlying(self.path(z)) - self.strike, 0.0)
 
     def _underlying(self, path: PathSummary) -> Float[Array, ""]:
         return path.final if self.payoff == "european" else path.average

@@ -1,11 +1,15 @@
 """Tail of a sum of independent Student-t variables: exact values for the tables, in float64 NumPy."""
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Float
+
+from mcengine.laws import Numbers, as_exact
 
 # Below this the 1e-15 of rounding that an FFT carries is no longer far under 1e-6 of the value.
 SMALLEST_BY_FFT = 1e-7
@@ -31,6 +35,66 @@ def student_sum_tail(x, df, num_terms: int) -> float:
         if by_fft >= SMALLEST_BY_FFT:
             return by_fft
     return tail_by_contour(x, df, num_terms)
+
+
+class StudentSumLaw(eqx.Module):
+    """Y = loc + scale (T_1 + ... + T_n), T_i independent standard Student-t: a `mcengine.laws.Law`.
+
+    NaN where `student_sum_tail` is.
+
+    **Arguments:** `df` > 1, so that Y has a mean; `loc` of Y itself; `scale` of one term; `num_terms` n.
+    """
+
+    df: Any = eqx.field(converter=as_exact)
+    loc: Any = eqx.field(converter=as_exact)
+    scale: Any = eqx.field(converter=as_exact)
+    num_terms: int = eqx.field(static=True)
+
+    def exceedance(self, x: Any) -> Numbers:
+        """P(Y > x), by `student_sum_tail`."""
+        z = (np.asarray(x, np.float64) - self.loc) / self.scale
+        return _of_each(self._tail, z)
+
+    def quantile(self, level: Any) -> Numbers:
+        """The root of P(Y > y) = 1 - level."""
+        return self.loc + self.scale * _of_each(self._quantile, level)
+
+    def shortfall(self, level: Any) -> Numbers:
+        """v + int_v^inf P(Y > y) dy / (1 - level), v = quantile(level)."""
+        return self.loc + self.scale * _of_each(self._shortfall, level)
+
+    def _tail(self, z: float) -> float:
+        return student_sum_tail(float(z), float(self.df), self.num_terms)
+
+    def _quantile(self, level: float) -> float:
+        from scipy import optimize
+
+        if level < 0.5:
+            return -self._quantile(1.0 - level)
+        upper = 1.0
+        while self._tail(upper) > 1.0 - level:
+            upper *= 2.0
+        if math.isnan(self._tail(upper)):
+            return math.nan
+
+        def excess(z: float) -> float:
+            return self._tail(z) - (1.0 - level)
+
+        return optimize.root_scalar(excess, bracket=(0.0, upper), xtol=1e-12, rtol=1e-12).root
+
+    def _shortfall(self, level: float) -> float:
+        v = self._quantile(level)
+        # By doublings: the tail falls like a power, and what lies beyond the last is that of one large term.
+        ends = v + max(abs(v), 1.0) * (2.0 ** np.arange(0, 25) - 1.0)
+        nodes, weights = np.polynomial.legendre.leggauss(12)
+        halves, centres = 0.5 * np.diff(ends), 0.5 * (ends[1:] + ends[:-1])
+        tails = _of_each(self._tail, centres[:, None] + halves[:, None] * nodes)
+        rest = self._tail(ends[-1]) * ends[-1] / (self.df - 1.0)
+        return float(v + (np.sum(halves * (tails @ weights)) + rest) / (1.0 - level))
+
+
+def _of_each(function: Callable[[float], float], x: Any) -> np.ndarray:
+    return np.asarray([function(float(entry)) for entry in np.ravel(x)]).reshape(np.shape(x))
 
 
 class FourierSum(NamedTuple):

@@ -34,3 +34,8 @@ class Mean(eqx.Module):
     def is_indicator(self, problem: Any) -> bool:
         """That of the problem."""
         return bool(getattr(problem, "is_indicator", False))
+
+    def exact(self, problem: Any) -> Any:
+        """The problem's own, or the entry of it; None where it has none."""
+        exact = getattr(problem, "exact", None)
+        return None if exact is None else picked(exact, self.output, "Mean")

@@ -34,6 +34,17 @@ def is_functional(thing: Any) -> bool:
     return isinstance(thing, Functional) and not isinstance(thing, type)
 
 
+def exact_value(functional: Any, problem: Any) -> Any:
+    """What is known to be true of the functional (None for the mean) of a problem; None where nothing is.
+
+    For tests and tables. A functional that knows offers `exact(problem)`, of the structure of its estimate's value.
+    """
+    if functional is None:
+        return getattr(problem, "exact", None)
+    known = getattr(functional, "exact", None)
+    return None if known is None else known(problem)
+
+
 def picked(value: Any, output: Any, who: str) -> Any:
     """One entry of f(x): its key, index or field name; all of it where `output` is None."""
     if output is None:

@@ -3,10 +3,13 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mcengine import numerics
 from mcengine.functionals.protocol import check_scalar, picked
+from mcengine.problem import Lebesgue
 
 
 class Ratio(eqx.Module):
@@ -48,3 +51,13 @@ class Ratio(eqx.Module):
     def is_indicator(self, problem: Any) -> bool:
         """No: see `value_bound`."""
         return False
+
+    def exact(self, problem: Any) -> Any:
+        """From the problem's exact values, with E[1] = 1, or an integral's volume; None where it has none."""
+        exact = getattr(problem, "exact", None)
+        if exact is None:
+            return None
+        box = problem.target if isinstance(problem.target, Lebesgue) else None
+        whole = 1.0 if box is None else np.prod(np.asarray(box.upper, np.float64) - np.asarray(box.lower, np.float64))
+        below = whole if self.denominator is None else picked(exact, self.denominator, "Ratio")
+        return jax.tree.map(lambda above: above / below, picked(exact, self.numerator, "Ratio"))

@@ -59,6 +59,14 @@ class TailRisk(eqx.Module):
         """No: losses are numbers."""
         return False
 
+    def exact(self, problem: Any) -> dict[str, Any] | None:
+        """Quantiles and shortfalls of the loss's law; None where the problem does not know it."""
+        law = getattr(problem, "law", None)
+        if law is None or self.output is not None:
+            return None
+        levels = np.asarray(self.levels)
+        return {"quantile": law.quantile(levels), "shortfall": law.shortfall(levels)}
+
 
 class RiskEstimate(eqx.Module):
     """Quantiles and expected shortfalls, with error bars and how far to trust them.

@@ -8,7 +8,8 @@ from mcengine.integrals.genz import (
     genz_oscillatory,
     genz_product_peak,
 )
-from mcengine.integrals.keister import keister
+from mcengine.integrals.keister import keister, radius_powers
+from mcengine.integrals.legendre import legendre
 from mcengine.integrals.peak_proposal import peak_proposal
 from mcengine.integrals.peaked_curve import peaked_curve
 
@@ -20,6 +21,8 @@ __all__ = [
     "genz_oscillatory",
     "genz_product_peak",
     "keister",
+    "legendre",
     "peak_proposal",
     "peaked_curve",
+    "radius_powers",
 ]

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcengine.distributions import Normal
+from mcengine.controls import Controls
+from mcengine.distributions import Normal, as_parameter
 from mcengine.problem import Expectation
 
 
@@ -28,6 +29,31 @@ def keister(dim=5) -> Expectation:
     if isinstance(dim, bool) or int(dim) != dim or dim < 1:
         raise ValueError(f"keister: dim must be a positive integer, got {dim!r}.")
     return Expectation(Keister(), Normal(np.zeros(dim), math.sqrt(0.5)), exact=keister_exact(dim))
+
+
+class RadiusPowers(eqx.Module):
+    """h_k(t) = ||t||^(2 k) / E ||T||^(2 k), k = 1..K."""
+
+    means: Float[Array, " powers"] = eqx.field(converter=as_parameter)
+
+    def __call__(self, t: Float[Array, " dim"]) -> Float[Array, " powers"]:
+        square = jnp.sum(t * t)
+        return jnp.stack([square**k / mean for k, mean in enumerate(self.means, start=1)])
+
+
+def radius_powers(problem: Expectation, number=4, pilot: int | None = None) -> Controls:
+    """Even powers of the radius of `keister`'s T, over their means E ||T||^(2 k) = prod_(j < k) (d/2 + j).
+
+    The integrand is a smooth function of the radius, so few of them leave little.
+
+    **Raises:** `TypeError` for another problem; `ValueError` for a number that is not positive.
+    """
+    if not isinstance(problem.integrand, Keister):
+        raise TypeError(f"radius_powers: the problem must be a keister, not one of {problem.integrand}.")
+    if isinstance(number, bool) or int(number) != number or number < 1:
+        raise ValueError(f"radius_powers: number must be a positive integer, got {number!r}.")
+    means = np.cumprod(problem.target.loc.shape[0] / 2 + np.arange(number))
+    return Controls(RadiusPowers(means), np.ones(int(number)), pilot)
 
 
 def keister_exact(dim: int) -> float:

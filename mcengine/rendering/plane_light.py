@@ -1,11 +1,14 @@
 """A diffuse plane under a square lamp: the light that one of its points reflects, with the closed form."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from mcengine.controls import Controls
 from mcengine.distributions import Mixture, as_parameter
 from mcengine.problem import Expectation
 from mcengine.rendering.directions import CosineHemisphere, TowardsLamp, UniformHemisphere
@@ -70,16 +73,57 @@ def form_factor(x, y, height, half_size) -> float:
         p, q = np.sqrt(1 + a * a), np.sqrt(1 + b * b)
         return (a / p * np.arctan(b / p) + b / q * np.arctan(a / q)) / (2 * np.pi)
 
+    return _over_corners(corner, x, y, height, half_size)
+
+
+def solid_angle(x, y, height, half_size) -> float:
+    """The solid angle in steradians of the square [-h, h]^2 at `height` seen from (x, y, 0).
+
+    As `form_factor`, with G(X, Y) = atan(X Y / sqrt(1 + X^2 + Y^2)).
+    """
+    return _over_corners(lambda a, b: np.arctan(a * b / np.sqrt(1 + a * a + b * b)), x, y, height, half_size)
+
+
+def _over_corners(corner: Callable[[float, float], float], x, y, height, half_size) -> float:
     x1, x2, y1, y2 = ((s * half_size - c) / height for c in (x, y) for s in (-1.0, 1.0))
     return float(corner(x2, y2) - corner(x1, y2) - corner(x2, y1) + corner(x1, y1))
 
 
+class LampInSight(eqx.Module):
+    """h(direction) = 1 where the direction meets the bright side of the lamp, else 0."""
+
+    point: Float[Array, "3"] = eqx.field(converter=as_parameter)
+    lamp: Rectangle
+
+    def __call__(self, direction: Float[Array, "3"]) -> Float[Array, ""]:
+        return jnp.where(self.lamp.hit(self.point, direction).inside, 1.0, 0.0)
+
+
+def lamp_in_sight(problem: Expectation, pilot: int | None = None) -> Controls:
+    """Whether a direction meets the lamp of a `plane_light` problem; its mean is `solid_angle` / (2 pi).
+
+    The radiance differs from it by the cosine alone, which hardly varies over a small lamp.
+
+    When it lies: with proposals whose density falls to 0 at the horizon, as a cosine law's does. The weight p / q has no
+    variance there, and neither has the control, which k-hat, of |w f|, cannot see: use `Components` with these.
+    """
+    scene = _scene_of(problem, "lamp_in_sight")
+    offset, half = (np.asarray(v, np.float64) for v in (scene.point - scene.lamp.centre, scene.lamp.half_u))
+    mean = solid_angle(offset[0], offset[1], -offset[2], half[0]) / (2 * np.pi)
+    return Controls(LampInSight(scene.point, scene.lamp), mean, pilot)
+
+
 def towards_lamp(problem: Expectation) -> TowardsLamp:
     """Directions to uniform points of the lamp of a `plane_light` problem."""
+    scene = _scene_of(problem, "towards_lamp")
+    return TowardsLamp(scene.point, scene.lamp)
+
+
+def _scene_of(problem: Expectation, name: str) -> ReflectedRadiance:
     scene = problem.integrand
     if not isinstance(scene, ReflectedRadiance):
-        raise TypeError(f"towards_lamp: the problem must be a plane_light, got an integrand {type(scene).__name__}.")
-    return TowardsLamp(scene.point, scene.lamp)
+        raise TypeError(f"{name}: the problem must be a plane_light, got an integrand {type(scene).__name__}.")
+    return scene
 
 
 def cosine_and_lamp(problem: Expectation, lamp_share=0.5) -> Mixture:

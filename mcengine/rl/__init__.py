@@ -14,6 +14,7 @@ from mcengine.rl import transforms as transforms
 from mcengine.rl.beta_rules import adaptive_beta, proportional_beta
 from mcengine.rl.guided_policy_search import guided_policy_search_loss
 from mcengine.rl.logged import LoggedPolicies, load_tabular_mdp
+from mcengine.rl.luck import luck
 from mcengine.rl.mdp import TabularMDP, value_of_policy
 from mcengine.rl.policy_value import (
     DiscountedReturn,
@@ -60,6 +61,7 @@ __all__ = [
     "kl",
     "levels",
     "load_tabular_mdp",
+    "luck",
     "mixed_trajectories",
     "objectives",
     "per_decision_tabular_mdp",

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from mcengine import proposals
 from mcengine.distributions import Distribution, Normal
 from mcengine.distributions.univariate import concrete
+from mcengine.laws import NormalLaw
 from mcengine.problem import Probability
 
 
@@ -20,14 +21,14 @@ def identity(x: Float[Array, ""]) -> Float[Array, ""]:
 def gaussian_tail(threshold=5.0, loc=0.0, scale=1.0) -> Probability:
     """P(X >= threshold), X ~ N(loc, scale^2); exactly erfc(z / sqrt 2)/2 with z = (threshold - loc)/scale.
 
-    Arguments may be traced; the exact value is then not known.
+    Arguments may be traced; the exact value and the law of X are then not known.
     """
     if not isinstance(scale, Tracer) and not scale > 0:
         raise ValueError(f"gaussian_tail: scale must be positive, got {scale}.")
-    exact = None
+    exact = law = None
     if not any(isinstance(value, Tracer) for value in (threshold, loc, scale)):
-        exact = 0.5 * math.erfc((threshold - loc) / scale / math.sqrt(2))
-    return Probability(identity, Normal(loc, scale), threshold, exact=exact)
+        exact, law = 0.5 * math.erfc((threshold - loc) / scale / math.sqrt(2)), NormalLaw(loc, scale)
+    return Probability(identity, Normal(loc, scale), threshold, exact=exact, law=law)
 
 
 def shifted(problem: Probability, loc=None) -> Normal:

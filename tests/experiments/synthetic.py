@@ -54,3 +54,9 @@ def row(num_samples, replicates, *, variance, exact):
         "seconds": 1e-6 * num_samples,
         "compile_seconds": 0.5,
     }
+
+
+def stopping_record(method="plain, to tolerance", *, counts=((0.1, 8192), (0.01, 8192)), **changes):
+    """A record of runs that stopped by themselves: the rtols and mean counts of `counts`, variance 1 / N."""
+    rows = [row(count, 100, variance=1.0 / count, exact=0.25) | {"rtol": rtol, "exceeded": 2} for rtol, count in counts]
+    return record(method, **changes) | {"rows": rows}

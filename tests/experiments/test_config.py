@@ -10,6 +10,8 @@ from omegaconf import OmegaConf
 import mcengine as mc
 from experiments import config, jobs, study
 from experiments.measure import Ladder
+from experiments.stopping import Tolerances
+from mcengine.functionals import exact_value
 
 PROBLEMS = config.group_options("problem")
 OWN = {problem: [p for p in config.group_options("proposal") if p.startswith(f"{problem}/")] for problem in PROBLEMS}
@@ -19,6 +21,25 @@ PAIRS = [(problem, p) for problem in PROBLEMS for p in ["plain", *(OWN[problem] 
 USUAL = {
     "defensive": ["proposal=defensive", "proposal@proposal.base=gaussian_tail/shifted"],
     "chosen_shares": ["proposal=chosen_shares", "proposal@proposal.base=gaussian_tail/defensive"],
+}
+
+
+# A problem and proposal for each of the controls.
+CONTROLLED = {
+    "components": ("plane_light", "plane_light/cosine_and_lamp"),
+    "legendre": ("genz_gaussian", "plain"),
+    "keister/radius_powers": ("keister", "plain"),
+    "index_fall/bad_days": ("index_fall", "index_fall/inflated"),
+    "path_option/underlying": ("path_option", "plain"),
+    "path_option/lognormal_twin": ("path_option", "plain"),
+    "plane_light/lamp_in_sight": ("plane_light", "plain"),
+    "tabular_mdp/luck": ("tabular_mdp", "plain"),
+}
+# A problem for each of the functionals, and the overrides that it needs.
+OBSERVED = {
+    "tail_risk": ["problem=normal_loss"],
+    "histogram": ["problem=gaussian_tail"],
+    "ratio": ["problem=loss_beyond", "functional.numerator=loss", "functional.denominator=beyond"],
 }
 
 
@@ -41,7 +62,46 @@ def test_every_problem_builds_with_each_of_its_proposals_and_weighs_a_sample(pro
 def test_every_file_of_every_group_is_used_by_some_test():
     own = {proposal for proposals in OWN.values() for proposal in proposals}
     assert own | {"plain", *USUAL} == set(config.group_options("proposal"))
-    assert set(config.groups()) == {"problem", "proposal", "points", "mis", "weighting", "budget"}
+    assert set(CONTROLLED) == set(config.group_options("controls")) - {"none"}
+    assert set(OBSERVED) == set(config.group_options("functional")) - {"mean"}
+    groups = {"problem", "proposal", "points", "mis", "weighting", "controls", "functional", "budget"}
+    assert set(config.groups()) == groups
+
+
+@pytest.mark.parametrize("controls", CONTROLLED)
+def test_every_control_is_built_for_its_problem_and_takes_variance_away_without_moving_the_mean(controls):
+    problem, proposal = CONTROLLED[controls]
+    cfg = config.compose([f"problem={problem}", f"proposal={proposal}", f"controls={controls}"])
+    built, q = config.build_problem(cfg)
+    made = config.build_methods(cfg, built, ["controls"])["controls"]
+    keys, budget = jax.random.split(jax.random.key(3), 64), mc.Samples(2**13)
+    plain, controlled = (mc.replicate(keys, built, q, controls=c, budget=budget) for c in (None, made))
+    spread = [np.std(runs.value, ddof=1) for runs in (plain, controlled)]
+    assert spread[1] < 0.95 * spread[0]
+    # Of runs with the same samples; where there is no exact value the plain runs stand for it.
+    truth = np.mean(plain.value) if built.exact is None else built.exact
+    error = np.hypot(spread[1], spread[0] if built.exact is None else 0.0) / 8.0
+    assert abs(np.mean(controlled.value) - truth) < 4.0 * error
+
+
+@pytest.mark.parametrize("functional", OBSERVED)
+def test_every_functional_is_estimated_and_knows_its_exact_value(functional):
+    cfg = config.compose([f"functional={functional}", *OBSERVED[functional]])
+    built, _ = config.build_problem(cfg)
+    made = config.build_methods(cfg, built, ["functional"])["functional"]
+    result = mc.estimate(jax.random.key(4), built, functional=made, budget=mc.Samples(2**16))
+    (lows, highs), exact = result.interval(0.9999), exact_value(made, built)
+    assert jax.tree.structure(lows) == jax.tree.structure(exact)
+    for low, truth, high in zip(*map(jax.tree.leaves, (lows, exact, highs)), strict=True):
+        assert np.shape(low) == np.shape(truth)
+        assert np.all((low <= truth) & (truth <= high))
+
+
+def test_controls_for_another_problem_are_refused_in_words():
+    cfg = config.compose(["problem=keister", "controls=plane_light/lamp_in_sight"])
+    built, _ = config.build_problem(cfg)
+    with pytest.raises(TypeError, match="lamp_in_sight: the problem must be a plane_light"):
+        config.build_methods(cfg, built, ["controls"])
 
 
 def test_a_defensive_proposal_takes_any_other():
@@ -66,7 +126,8 @@ def test_chosen_shares_take_any_mixture():
 def test_every_option_of_the_smaller_groups_builds(group):
     # No heuristic is the balance heuristic.
     heuristic = (mc.mis.Heuristic, type(None))
-    kinds = {"points": mc.points.Points, "mis": heuristic, "weighting": mc.weighting.Weighting, "budget": Ladder}
+    kinds = {"points": mc.points.Points, "mis": heuristic, "weighting": mc.weighting.Weighting}
+    kinds["budget"] = (Ladder, Tolerances)
     for option in config.group_options(group):
         assert isinstance(config.build(config.compose([f"{group}={option}"])[group]), kinds[group])
 
@@ -96,6 +157,15 @@ def test_a_sweep_over_a_group_has_every_option_of_it(experiment, group):
     swept = [options - {None} for (_, proposal), options in chosen.items() if len(options) > 1 or proposal != "plain"]
     assert len(swept) >= 5
     assert all(options == set(config.group_options(group)) for options in swept)
+
+
+@pytest.mark.parametrize(("experiment", "group"), [("controls", "controls"), ("functionals", "functional")])
+def test_every_option_made_for_some_problem_is_in_its_sweep_beside_plain_sampling(experiment, group):
+    chosen = set()
+    for job in [job for task in study.sweeps(experiment) for job in task]:
+        chosen.add(config.compose(job).hydra.runtime.choices[group])
+    # The mean is what every other sweep is of.
+    assert chosen == set(config.group_options(group)) - {"mean"}
 
 
 def test_lists_of_numbers_become_arrays_and_other_lists_stay():

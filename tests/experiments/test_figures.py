@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments import figures, tables
-from tests.experiments.synthetic import record
+from tests.experiments.synthetic import record, stopping_record
 
 
 def test_each_problem_has_its_figure_as_png_and_svg_with_all_words(tmp_path):
@@ -64,3 +64,14 @@ def test_a_method_that_saw_nothing_does_not_break_the_figure(tmp_path):
     for row in blind["rows"]:
         row["variance"] = 0.0
     assert figures.draw(tables.table([blind]), tmp_path)
+
+
+def test_runs_that_stop_stand_at_their_mean_counts_between_round_ones(tmp_path):
+    stopped = stopping_record("shifted, to tolerance", counts=((0.1, 8192), (0.01, 61_234)))
+    figures.draw(tables.table([record(), stopped]), tmp_path)
+    svg = (tmp_path / "toy.svg").read_text()
+    assert "shifted, to tolerance" in svg
+    assert "samples N of one estimate, or their mean of runs to a tolerance" in svg
+    figures.draw(tables.table([record()]), tmp_path)
+    assert "tolerance" not in (tmp_path / "toy.svg").read_text()
+    assert list(figures._powers_of_four(np.array([256.0, 61_234.0]))) == [4.0**k for k in range(4, 9)]

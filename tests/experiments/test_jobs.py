@@ -1,8 +1,10 @@
 """What a job is called, what it refuses, and what is said of many."""
 
+from pathlib import Path
+
 import pytest
 
-from experiments import config, jobs, study, workers
+from experiments import config, jobs, records, study, tables, workers
 from experiments.jobs import Outcome
 
 
@@ -32,6 +34,56 @@ def test_points_and_heuristics_are_part_of_a_methods_name_and_plain_goes_without
     assert chosen["config"]["mis"] == {"_target_": "mcengine.mis.Power", "beta": 3}
     assert described("mis=balance")["method"] == "plain"
     assert described("mis=balance")["config"]["mis"] is None
+
+
+def test_controls_are_part_of_a_methods_name_and_functionals_of_the_case():
+    made = described("problem=plane_light", "controls=plane_light/lamp_in_sight", "controls.pilot=512")
+    assert (made["case"], made["method"]) == ("", "lamp in sight, pilot 512")
+    made = described("problem=peaked_curve", "proposal=peaked_curve/wide_peak", "controls=components")
+    assert made["method"] == "wide peak, components"
+    made = described("problem=normal_loss", "problem.scale=3", "functional=tail_risk", "functional.levels=[0.9,0.99]")
+    # Methods are compared for one functional, which plain sampling estimates too.
+    assert (made["case"], made["method"]) == ("scale 3, tail risk, levels [0.9,0.99]", "plain")
+    assert described("controls=none", "functional=mean")["config"]["controls"] is None
+    assert described("controls=none", "functional=mean")["case"] == ""
+
+
+def test_runs_to_a_tolerance_are_never_called_plain_alone():
+    assert described("budget=tolerance")["method"] == "plain, to tolerance"
+    assert described("budget=tolerance", "points=sobol")["method"] == "sobol, to tolerance"
+    assert described("budget=brief")["method"] == "plain"
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "outputs", "rtols"),
+    [(["budget=tolerance", "budget.rtols=[0.2]", "budget.replicates=4", "proposal=gaussian_tail/shifted"],
+      "Probability", [""], [0.2]),
+     (["functional=tail_risk", "functional.levels=[0.9]", "budget.max_samples=256", "budget.replicates=8"],
+      "TailRisk", ["quantile[0]", "shortfall[0]"], [None, None]),
+     (["controls=components", "proposal=gaussian_tail/defensive", "budget.max_samples=256", "budget.replicates=8"],
+      "Probability", [""], [None])],
+    ids=["tolerance", "tail risk", "controls"],
+)  # fmt: skip
+def test_a_job_of_every_kind_becomes_a_record_with_exact_values(tmp_path, words, kind, outputs, rtols):
+    overrides = [f"folder={tmp_path}", *words]
+    cfg, told = config.compose(overrides), []
+    outcome = jobs.perform(cfg, overrides, dict(cfg.hydra.runtime.choices), told.append)
+    assert outcome.state == "measured", outcome.reason
+    record = records.read(Path(outcome.folder) / "record.json")
+    assert record["kind"] == kind
+    assert [row["output"] for row in record["rows"]] == outputs
+    assert [row.get("rtol") for row in record["rows"]] == rtols
+    assert all(row["exact"] is not None and row["covered"] is not None for row in record["rows"])
+    assert told == ["rtol = 0.2 (1 of 1)" if rtols[0] else "N = 2^8 (1 of 1)"]
+    assert tables.table([record])["misses_exact"].eq(False).all()
+
+
+def test_tail_risk_to_a_tolerance_fails_with_the_engines_reason(tmp_path):
+    overrides = [f"folder={tmp_path}", "functional=tail_risk", "budget=tolerance"]
+    cfg = config.compose(overrides)
+    outcome = jobs.perform(cfg, overrides, dict(cfg.hydra.runtime.choices))
+    assert outcome.state == "failed"
+    assert "TailRisk needs all samples" in outcome.reason
 
 
 def test_a_heuristic_for_what_is_no_mixture_fails_with_the_engines_reason(tmp_path):
@@ -81,6 +133,9 @@ def test_a_launcher_that_is_not_there_is_answered_with_those_that_are():
 def test_the_help_offers_no_experiment_to_a_job():
     assert "overview" not in config.groups_and_options()
     assert "weighting: clipped, " in config.groups_and_options()
+    assert "controls: components, index_fall/bad_days, " in config.groups_and_options()
+    assert "functional: histogram, mean, ratio, tail_risk" in config.groups_and_options()
+    assert "budget: brief, ladder, long_run, three_counts, tolerance" in config.groups_and_options()
 
 
 def test_a_disk_that_takes_no_file_fails_the_job_in_words(tmp_path):

@@ -4,9 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import mcengine as mc
-from experiments.measure import Ladder, measure, output_labels, summarise
+from experiments.measure import Ladder, measure, observe, output_labels, summarise
+from mcengine.laws import NormalLaw
+from tests.statistics import least_covered
 
 
 def square(x):
@@ -40,7 +43,7 @@ def test_rows_say_what_is_known_of_the_estimator():
     told = []
     ladder = Ladder(min_samples=256, max_samples=4096, factor=4)
     rows = measure(KEY, SQUARE, None, ladder, lambda *step: told.append(step))
-    assert told == [(256, 1, 3), (1024, 2, 3), (4096, 3, 3)]
+    assert told == [("N = 2^8", 1, 3), ("N = 2^10", 2, 3), ("N = 2^12", 3, 3)]
     assert [row["num_samples"] for row in rows] == [256, 1024, 4096]
     for row in rows:
         n, replicates = row["num_samples"], row["replicates"]
@@ -125,4 +128,50 @@ def test_a_proposal_that_does_not_fit_is_refused_in_words():
 
 def test_summaries_take_estimates_of_any_source():
     many = mc.replicate(jax.random.split(KEY, 8), SQUARE, WIDE, budget=mc.Samples(256))
-    assert [row["replicates"] for row in summarise(many, None)] == [8]
+    assert [row["replicates"] for row in summarise(observe(many), None)] == [8]
+
+
+def test_controls_reach_the_engine_and_take_their_share_of_the_variance():
+    # X^2 = 2 (X - 1) + (X - 1)^2 + 1: the linear part, 4 of 6, goes.
+    ladder, linear = Ladder(min_samples=1024, max_samples=1024), mc.Controls(lambda x: x, 1.0)
+    (row,) = measure(KEY, SQUARE, None, ladder, controls=linear)
+    assert row["variance"] == pytest.approx(2.0 / 1024, rel=0.25)
+    assert row["mse"] == pytest.approx(row["variance"], rel=0.05)
+    assert row["covered"] >= 364
+
+
+LOSS = mc.Expectation(lambda x: x, mc.Normal(1.0, 2.0), exact=1.0, law=NormalLaw(1.0, 2.0))
+
+
+def test_quantiles_and_shortfalls_have_a_row_each_with_its_exact_value_and_its_levels_diagnostics():
+    ladder, levels = Ladder(min_samples=4096, max_samples=4096, replicates=100), [0.9, 0.99]
+    rows = measure(KEY, LOSS, None, ladder, functional=mc.TailRisk(levels))
+    assert [row["output"] for row in rows] == ["quantile[0]", "quantile[1]", "shortfall[0]", "shortfall[1]"]
+    expected = [*norm.ppf(levels, 1.0, 2.0), *(1.0 + 2.0 * norm.pdf(norm.ppf(levels)) / (1 - np.asarray(levels)))]
+    assert [row["exact"] for row in rows] == pytest.approx(expected)
+    for row in rows:
+        assert abs(row["mean"] - row["exact"]) < 0.03
+        assert row["covered"] >= least_covered(100)
+        assert row["mean_std_error"] == pytest.approx(np.sqrt(row["variance"]), rel=0.3)
+    assert [row["num_hits"] for row in rows] == pytest.approx([410, 41, 410, 41], rel=0.02)
+
+
+def test_bins_and_ratios_have_the_exact_values_that_follow_from_the_problems():
+    ladder = Ladder(min_samples=4096, max_samples=4096, replicates=100)
+    rows = measure(KEY, LOSS, None, ladder, functional=mc.Histogram([-1.0, 2.0, 5.0]))
+    assert [row["exact"] for row in rows] == pytest.approx(np.diff(norm.cdf([-1.0, 2.0, 5.0], 1.0, 2.0)))
+    (ratio,) = measure(KEY, BOTH, None, ladder, functional=mc.Ratio("square", "one"))
+    assert ratio["exact"] == pytest.approx(2.0)
+    for row in [*rows, ratio]:
+        assert row["covered"] >= least_covered(100)
+
+
+BOTH = mc.Expectation(lambda x: {"one": x, "square": x * x}, mc.Normal(1.0, 1.0), exact={"one": 1.0, "square": 2.0})
+
+
+def test_a_quantile_out_of_reach_is_no_number_and_no_warning():
+    # The weights of samples so far below the law add up to next to nothing.
+    ladder = Ladder(min_samples=256, max_samples=256, replicates=8)
+    rows = measure(KEY, LOSS, mc.Normal(-9.0, 2.0), ladder, functional=mc.TailRisk([0.5]))
+    assert rows[0]["output"] == "quantile[0]"
+    assert np.isnan(rows[0]["variance"])

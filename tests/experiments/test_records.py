@@ -48,6 +48,17 @@ def test_replicates_are_the_same_for_another_budget_and_independent_between_jobs
     # A job without a heuristic repeats the replicates that it had before there were heuristics.
     assert number == records.key_number(CONFIG | {"mis": None})
     assert number != records.key_number(CONFIG | {"mis": {"beta": 2.0}})
+    # Nor does one without controls and functional change, as all jobs were before there were any.
+    assert number == records.key_number(CONFIG | {"controls": None, "functional": None})
+    others = [CONFIG | {name: {"_target_": "x"}} for name in ("controls", "functional")]
+    assert len({number, *map(records.key_number, others)}) == 3
+
+
+def test_a_later_choice_that_is_not_made_is_no_part_of_the_identity():
+    assert records.identity(CONFIG, HERE) == records.identity(CONFIG | {"controls": None, "functional": None}, HERE)
+    assert records.identity(CONFIG, HERE) != records.identity(CONFIG | {"functional": {"levels": [0.9]}}, HERE)
+    # None is a choice of the proposal, which every record has.
+    assert records.choices_made(CONFIG) == CONFIG
 
 
 def test_json_is_strict_and_leaves_no_half_file(tmp_path):

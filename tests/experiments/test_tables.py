@@ -12,13 +12,13 @@ from scipy import stats
 
 from experiments import labels, tables, text
 from experiments.collect import collect, wide_console
-from tests.experiments.synthetic import record
+from tests.experiments.synthetic import record, stopping_record
 
 ASKED_FOR = {
     "problem", "method", "num_samples", "replicates", "estimate", "standard_error", "rmse", "coverage", "coverage_low",
-    "coverage_high", "variance", "variance_se", "reported_std_error", "variance_ratio", "plain_samples", "slope",
-    "seconds", "efficiency", "ess", "pareto_k", "status", "ok_share", "seed", "device", "dtype", "code", "jax",
-    "jaxlib", "numpy", "mcengine", "python",
+    "coverage_high", "rtol", "exceeded", "variance", "variance_se", "reported_std_error", "variance_ratio",
+    "plain_samples", "slope", "seconds", "efficiency", "ess", "pareto_k", "status", "ok_share", "seed", "device",
+    "dtype", "code", "jax", "jaxlib", "numpy", "mcengine", "python",
 }  # fmt: skip
 
 
@@ -203,6 +203,55 @@ def test_the_yardstick_of_a_long_run_is_a_plain_one():
     blind = without_hits() | {"kind": "Expectation"}
     frame = tables.table([blind], [record("shifted", variance_at_one=1e-9, exact=1e-7)])
     assert set(frame["plain_variance_from"]) == {"unknown"}
+
+
+def test_runs_that_stop_have_no_slope_and_no_ratio_at_a_count_but_a_gain():
+    frame = tables.table([record(variance_at_one=2.0), stopping_record()])
+    stopped = frame[frame["method"] == "plain, to tolerance"]
+    assert list(stopped["rtol"]) == [0.1, 0.01]
+    assert list(stopped["exceeded"]) == [0.02, 0.02]
+    assert stopped["slope"].isna().all()
+    assert stopped["variance_ratio"].isna().all()
+    # The yardstick is that of the ladder alone, whose own figures stay as they are.
+    assert list(stopped["plain_samples"]) == pytest.approx([2 * 8192, 2 * 8192])
+    ladder = frame[frame["method"] == "plain"]
+    assert ladder["variance_ratio"].to_numpy() == pytest.approx(np.ones(4))
+    assert ladder["slope"].to_numpy() == pytest.approx(np.full(4, -1.0))
+    assert ladder[["rtol", "exceeded"]].isna().all(axis=None)
+    assert set(tables.table([stopping_record()])["plain_variance_from"]) == {"unknown"}
+
+
+def test_the_last_row_of_runs_that_stop_is_that_of_the_smallest_tolerance():
+    last = tables.at_largest(tables.table([record(), stopping_record()]))
+    assert list(last["method"]) == ["plain", "plain, to tolerance"]
+    assert last["rtol"].iloc[1] == 0.01
+    shown = printed_at(160, last)
+    for word in ("rtol", "0.01", "beyond", "2%"):
+        assert word in shown
+    assert "rtol" not in printed_at(160, tables.at_largest(tables.table([record()])))
+    assert "rtol" not in text.markdown(tables.table([record()]))
+
+
+def test_a_functional_has_a_yardstick_of_its_own_from_the_longest_plain_run():
+    def of_quantile(method, first):
+        made = record(method, kind="TailRisk", variance_at_one=1.0, case="tail risk", identity=f"q{method}")
+        made["config"] |= {"functional": {"levels": [0.9]}}
+        # A quantile's N x variance settles as N grows.
+        made["rows"][0]["variance"] *= first
+        return made
+
+    frame = tables.table([record(variance_at_one=9.0), of_quantile("plain", 50.0), of_quantile("shifted", 1.0)])
+    shifted = frame[frame["method"] == "shifted"]
+    assert set(shifted["plain_variance_from"]) == {"longest plain run"}
+    assert shifted["variance_ratio"].to_numpy() == pytest.approx(np.ones(4))
+    assert frame[frame["case"] == ""]["plain_variance"].to_numpy() == pytest.approx(np.full(4, 9.0))
+
+
+def test_a_record_from_before_a_choice_existed_is_the_same_job():
+    old = record(finished="2025-01-01", identity="old")
+    new = record(finished="2025-01-02", identity="new")
+    new["config"] = old["config"] | {"controls": None, "functional": None}
+    assert tables.newest([old, new]) == [new]
 
 
 def test_each_output_has_its_rows():
