@@ -1,6 +1,8 @@
 """Keister's integral to three digits by growing Sobol points: how often it misses, and how many points it takes.
 
-The bounds on points are twice what QMCPy's automatic Sobol rule takes for the same tolerance.
+The bounds on points are twice what QMCPy's automatic Sobol rule takes for the same tolerance. A run takes one more
+doubling where the spread of its eight scrambles happens to be large, which a t interval cannot tell from a large error:
+in 8 dimensions, where 65,536 points are just enough, that is one run in twenty.
 """
 
 import jax
