@@ -57,10 +57,12 @@ def digest(number: int, problem_name: str, points: str) -> str:
 
 def digests() -> dict[str, dict[str, str]]:
     """The digests of all cases on this process's devices: by problem, then by points."""
-    return {
-        problem: {points: digest(number, problem, points) for points in (*POINTS, GROWING)}
-        for number, problem in enumerate(PROBLEMS)
-    }
+    found = {}
+    for number, problem in enumerate(PROBLEMS):
+        found[problem] = {points: digest(number, problem, points) for points in (*POINTS, GROWING)}
+        # Every kernel is compiled for every device, and a process may have only so many memory mappings.
+        jax.clear_caches()
+    return found
 
 
 def digests_on(num_devices: int) -> dict[str, dict[str, str]]:
