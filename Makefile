@@ -5,7 +5,7 @@ BIN := $(ENV)/bin
 READY := $(ENV)/.ready
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: test study battery lint benchmarks constraints clean
+.PHONY: test study battery checks lint benchmarks constraints clean
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -15,6 +15,9 @@ study: $(READY)
 
 battery: $(READY)
 	$(BIN)/python -m pytest -n 2 -m battery --timeout 3000
+
+checks: $(READY)
+	$(BIN)/python -m benchmarks.checks
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 import mcengine as mc
+from benchmarks.coverage import LEAST_COVERED, verdict
 from benchmarks.timing import table
 from mcengine.integrals import genz
 
@@ -26,7 +27,6 @@ ASKED |= {("oscillatory", 10): 30, ("corner peak", 10): 8}
 SEEDS = range(10)
 SCRAMBLES, SIZE = 16, 1024
 RUNS, PLAIN_RUNS = 40, 8
-LEAST_COVERED = 364  # of 400 at 95 %: fewer by chance in 2 of 10,000
 
 
 class Gain(NamedTuple):
@@ -55,7 +55,7 @@ def row(name: str, dim: int) -> list[str]:
     met = covered >= LEAST_COVERED and (asked is None or median >= asked)
     spread = f"{min(ratios):,.0f} to {max(ratios):,.0f}"
     hits = f"{covered} of {RUNS * len(SEEDS)}"
-    return [name, str(dim), "" if asked is None else str(asked), f"{median:,.0f}", spread, hits, "yes" if met else "NO"]
+    return [name, str(dim), "" if asked is None else str(asked), f"{median:,.0f}", spread, hits, verdict(met)]
 
 
 def main() -> str:

@@ -58,11 +58,12 @@ FINITE_SAMPLE = (False, True, "bernstein", "betting")
 class Tolerance(eqx.Module):
     """As many samples as it takes until the interval's half-width is at most max(atol, rtol |value|), for every output.
 
-    The interval is one that holds at every look (see `mcengine.sequences`), so stopping when it is short does no harm:
-    an asymptotic confidence sequence over units, or for Sobol points Student-t over 8 scrambles that double in length
-    from look to look. `finite_sample="betting"` (or `"bernstein"`, or True for that) asks for an interval without
-    asymptotics instead, which needs 0 <= w f <= B with B known: a `Probability` by plain sampling or under a defensive
-    mixture. Betting is the sharper one (see `mcengine.betting`), draws its samples a second time and keeps batch means.
+    Stopping when the interval is short does it no harm (see `mcengine.sequences`): it is an asymptotic confidence
+    sequence over units, which holds at every look, or for Sobol points a wider Student-t over 8 scrambles that double
+    in length from look to look, which holds where the run stops. `finite_sample="betting"` (or `"bernstein"`, or True
+    for that) asks for an interval without asymptotics instead, which needs 0 <= w f <= B with B known: a `Probability`
+    by plain sampling or under a defensive mixture. Betting is the sharper one (see `mcengine.betting`), draws its
+    samples a second time and keeps batch means.
 
     **Arguments:** `rtol` and `atol`, at least one above 0; where the true value may be 0, `rtol` alone may never be
     reached, so `atol` must be given too (0.0 where you know better); `max_samples`, where to stop in any case, with

@@ -132,7 +132,7 @@ def _until_precise(
         if budget.finite_sample:
             sequence: Any = FiniteSample(look)
         else:
-            sequence = FewUnits(look) if grows else Asymptotic(mixture_variance(first_look, budget.level))
+            sequence = FewUnits() if grows else Asymptotic(mixture_variance(first_look, budget.level))
         settled = _settled(parts, sequence=sequence)
         if batches is not None:
             settled = _with_bets(parts, *batches.until(int(row.stats.num_samples)), look)

@@ -76,7 +76,7 @@ class Estimate(eqx.Module):
     def interval(self, level: float = 0.95) -> tuple[Any, Any]:
         """Two-sided confidence interval (low, high), NumPy float64, of the structure of `value`.
 
-        Student-t over units (after a `Tolerance` budget, an interval that holds at every look); Clopper and Pearson's
+        Student-t over units (after a `Tolerance` budget, an interval that holds all the same); Clopper and Pearson's
         for plain sampling of a probability; [0, upper bound] where a non-negative integrand had no hits, infinite where
         nothing bounds it.
         """

@@ -123,3 +123,22 @@ def test_the_sequence_covers_at_all_looks_together():
     assert np.mean(np.any(np.abs(means) > width, axis=1)) < 0.05
     usual = 1.96 / np.sqrt(n)
     assert np.mean(np.any(np.abs(means) > usual, axis=1)) > 0.2
+
+
+@pytest.mark.parametrize("shrinks", [2**-0.5, 0.5, 2**-1.5], ids=["independent points", "n^-1", "n^-3/2"])
+def test_growing_units_cover_where_the_run_stops(shrinks):
+    # 20,000 runs of 8 normal units whose means shrink at every doubling; the right look is one of 12.
+    rng, num_looks = np.random.default_rng(5), 12
+    means = [rng.standard_normal((20_000, 8))]
+    for _ in range(num_looks - 1):
+        # Half of the longer unit is the shorter one, so these correlate as much as the error shrinks.
+        new = np.sqrt(1 - shrinks**2) * shrinks ** len(means) * rng.standard_normal((20_000, 8))
+        means.append(shrinks**2 * means[-1] + new)
+    errors = np.abs(np.mean(means, axis=-1))
+    width = sequences.FewUnits().half_width(np.std(means, axis=-1, ddof=1) / np.sqrt(8), 8, np.nan, 0.95)
+    for part in (0.0, 0.5):
+        asked = np.median(width[num_looks // 2]) * shrinks**part
+        stops = np.argmax(width <= asked, axis=0)
+        assert np.all(np.take_along_axis(width, stops[None], 0) <= asked)
+        missed = np.take_along_axis(errors > width, stops[None], 0)
+        assert 0.03 < np.mean(missed) < 0.05

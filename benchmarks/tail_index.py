@@ -1,0 +1,75 @@
+"""k-hat and the status on weights of known tail index, and k-hat against that of `arviz_stats`.
+
+Target N(0, 1), proposal N(0, s^2), f = 1: the weights' tail index is k = 1 - s^2.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from arviz_stats.base import array_stats
+
+import mcengine as mc
+from benchmarks.coverage import RUNS, covered, verdict
+from benchmarks.timing import table
+from mcengine import pareto
+from mcengine.moments import MAX_TAIL
+
+SAMPLES = 10_000
+INDICES = (0.19, 0.36, 0.51, 0.64, 0.75, 0.84)
+# Of the runs, how many may be flagged: (at least, at most); in between nothing is asked.
+FLAGGED = {0.19: (0.0, 0.02), 0.84: (0.95, 1.0)}
+PROBLEM = mc.Expectation(lambda x: jnp.ones(()), mc.Normal(0.0, 1.0))
+SIZES, SPREADS = (40, 225, 226, 1_000, 20_000, 60_000), (0.3, 1.0, 2.0, 3.0)
+MOST_DIFFERENCE = 1e-6
+
+
+def rung(number: int, k: float) -> list[str]:
+    """A line of the ladder."""
+    keys = jax.random.split(jax.random.key(number), RUNS)
+    runs = mc.replicate(keys, PROBLEM, mc.Normal(0.0, np.sqrt(1.0 - k)), budget=mc.Samples(SAMPLES))
+    flagged = runs.status_code != mc.Status.OK
+    low, high = runs.interval()
+    shares = [np.mean(flagged), np.mean(runs.status_code >= mc.Status.UNRELIABLE)]
+    asked = FLAGGED.get(k)
+    words = "" if asked is None else f"{asked[0]:.0%} to {asked[1]:.0%}"
+    return [
+        f"{k}", f"{np.median(runs.pareto_k):.2f}", words, *(f"{share:.1%}" for share in shares),
+        f"{covered(low, high, 1.0)} of {RUNS}",
+        f"{covered(low[~flagged], high[~flagged], 1.0)} of {np.sum(~flagged)}",
+        "" if asked is None else verdict(asked[0] <= shares[0] <= asked[1]),
+    ]  # fmt: skip
+
+
+def ladder() -> str:
+    """The ladder of tail indices."""
+    header = [
+        "k", "median k-hat", "flagged, asked", "flagged", "unreliable or worse", "intervals that cover",
+        "of runs called ok", "met",
+    ]  # fmt: skip
+    return table(header, [rung(number, k) for number, k in enumerate(INDICES)])
+
+
+def against_arviz() -> str:
+    """The largest difference to the reference over sample sizes and spreads of lognormal weights."""
+    rng, largest, lines = np.random.default_rng(0), 0.0, []
+    for size in SIZES:
+        assert pareto.tail_size(size) <= MAX_TAIL, f"{size:,} weights have a longer tail than is kept"
+        differences = []
+        for spread in SPREADS:
+            log_weights = spread * rng.standard_normal(size)
+            ours = mc.estimate_from(log_weights, np.ones(size)).pareto_k
+            differences.append(abs(float(ours) - float(array_stats.psislw(-log_weights)[1])))
+        largest = max(differences)
+        lines.append(
+            [f"{size:,}", f"at most {MOST_DIFFERENCE:.0e}", f"{largest:.1e}", verdict(largest <= MOST_DIFFERENCE)]
+        )
+    return table(["weights, float64", "asked", "largest difference to `arviz_stats`", "met"], lines)
+
+
+def main() -> str:
+    """Both tables."""
+    return f"{ladder()}\n\n{against_arviz()}"
+
+
+if __name__ == "__main__":
+    print(main())
