@@ -104,8 +104,8 @@ def lamp_in_sight(problem: Expectation, pilot: int | None = None) -> Controls:
 
     The radiance differs from it by the cosine alone, which hardly varies over a small lamp.
 
-    When it lies: with proposals whose density falls to 0 at the horizon, as a cosine law's does. The weight p / q has no
-    variance there, and neither has the control, which k-hat, of |w f|, cannot see: use `Components` with these.
+    When it lies: with proposals whose density falls to 0 at the horizon, as a cosine law's does. The weight p / q has
+    no variance there, and neither has the control, which k-hat, of |w f|, cannot see: use `Components` with these.
     """
     scene = _scene_of(problem, "lamp_in_sight")
     offset, half = (np.asarray(v, np.float64) for v in (scene.point - scene.lamp.centre, scene.lamp.half_u))
