@@ -1,8 +1,8 @@
 """What is estimated: an integrand and the measure it is integrated against.
 
 A problem offers the engine `target` (with `log_prob`), `integrand(x)`, `plain` (the proposal of plain Monte Carlo),
-`value_bound` (sup |f| where it is known), `exact` (the true value where it is known) and `law` (the law of f(X), or of
-the score, where it is known: see `mcengine.laws`), the last two for tests and tables only.
+`value_bound` (sup |f| where it is known), `exact` (the true value where it is known) and `exact_law` (the law of f(X), or
+of the score, where it is known: see `mcengine.laws`), the last two for tests and tables only.
 Functions are static: a new lambda is a new compilation. Put parameters of an integrand into an `equinox.Module` or a
 `jax.tree_util.Partial`, and a new number compiles nothing.
 """
@@ -26,8 +26,8 @@ from mcengine.laws import Law, as_exact
 
 
 def without_answers(problem: Any) -> Any:
-    """The problem without `exact` and `law`: what is known must not reach the kernels, one more number to carry."""
-    known = {name: None for name in ("exact", "law") if getattr(problem, name, None) is not None}
+    """The problem without `exact` and `exact_law`: they must not reach the kernels, more numbers to carry."""
+    known = {name: None for name in ("exact", "exact_law") if getattr(problem, name, None) is not None}
     return dataclasses.replace(problem, **known) if known else problem
 
 
@@ -42,7 +42,7 @@ class Expectation(eqx.Module):
     integrand: Callable[[Any], Any]
     target: Any = eqx.field(converter=as_density)
     exact: Any = eqx.field(converter=as_exact, default=None, kw_only=True)
-    law: Law | None = eqx.field(default=None, kw_only=True)
+    exact_law: Law | None = eqx.field(default=None, kw_only=True)
 
     @property
     def plain(self) -> Any:  # not always a `Distribution`: a density alone will do where there is a proposal
@@ -156,7 +156,7 @@ class Probability(eqx.Module):
     target: Any = eqx.field(converter=as_density)
     threshold: Float[Array, "..."] = eqx.field(converter=as_parameter)
     exact: Any = eqx.field(converter=as_exact, default=None, kw_only=True)
-    law: Law | None = eqx.field(default=None, kw_only=True)
+    exact_law: Law | None = eqx.field(default=None, kw_only=True)
 
     def __check_init__(self):
         threshold = concrete(self.threshold)

@@ -36,10 +36,10 @@ def test_exceedance_quantile_and_shortfall_are_those_of_the_density(law, known):
 
 def test_the_law_of_an_index_loss_agrees_with_its_probability_and_with_samples():
     problem = finance.index_fall(0.1)
-    assert problem.exact == pytest.approx(problem.law.exceedance(-np.log(0.9)), rel=1e-12)
+    assert problem.exact == pytest.approx(problem.exact_law.exceedance(-np.log(0.9)), rel=1e-12)
     levels = [0.9, 0.99]
     exact = exact_value(mc.TailRisk(levels), problem)
-    assert problem.law.exceedance(exact["quantile"]) == pytest.approx([0.1, 0.01], rel=1e-9)
+    assert problem.exact_law.exceedance(exact["quantile"]) == pytest.approx([0.1, 0.01], rel=1e-9)
     result = mc.estimate(
         jax.random.key(5), problem, finance.inflated(problem), budget=mc.Samples(2**17), functional=mc.TailRisk(levels)
     )
@@ -82,8 +82,8 @@ def test_exact_values_of_means_ratios_and_densities():
 def test_what_is_known_reaches_no_kernel_and_compiles_nothing_anew():
     for problem in (teaching.normal_loss(), teaching.gaussian_tail()):
         bare = without_answers(problem)
-        assert problem.law is not None
-        assert (bare.exact, bare.law) == (None, None)
+        assert problem.exact_law is not None
+        assert (bare.exact, bare.exact_law) == (None, None)
         assert without_answers(bare) is bare
 
     def run(loc):

@@ -33,7 +33,7 @@ def index_fall(
 
     P(-sum_t r_t >= -log(1 - fall)),  r_t ~ t_df(loc, scale); target of event shape [days]. `exact` is the n-fold FFT
     convolution (`student_sum_tail`), good to 1e-6 of itself; None where light tails put it out of reach, or where
-    `fall` is traced. `law` is that of the loss -sum_t r_t, from the same sums.
+    `fall` is traced. `exact_law` is that of the loss -sum_t r_t, from the same sums.
 
     **Arguments:** `fall`, a share in (0, 1), 0.2 for 20 %; `days`, trading days; `csv` and the columns as in
     `load_prices`: by default the S&P 500 from 1999 to 2018.
@@ -59,7 +59,7 @@ def index_fall(
     threshold = -float(np.log1p(-float(fall)))
     law = StudentSumLaw(fit.df, -days * fit.loc, fit.scale, days)
     tail = float(law.exceedance(threshold))
-    return Probability(loss, target, threshold, exact=None if np.isnan(tail) else tail, law=law)
+    return Probability(loss, target, threshold, exact=None if np.isnan(tail) else tail, exact_law=law)
 
 
 def fitted_model(

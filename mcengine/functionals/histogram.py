@@ -62,7 +62,7 @@ class Histogram(eqx.Module):
 
     def exact(self, problem: Any) -> Any:
         """From the law of what is binned, with a density; None where the problem does not know it."""
-        law = getattr(problem, "law", None)
+        law = getattr(problem, "exact_law", None)
         if law is None or self.output is not None:
             return None
         edges = np.asarray(self.edges, np.float64)

@@ -61,7 +61,7 @@ class TailRisk(eqx.Module):
 
     def exact(self, problem: Any) -> dict[str, Any] | None:
         """Quantiles and shortfalls of the loss's law; None where the problem does not know it."""
-        law = getattr(problem, "law", None)
+        law = getattr(problem, "exact_law", None)
         if law is None or self.output is not None:
             return None
         levels = np.asarray(self.levels)

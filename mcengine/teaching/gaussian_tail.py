@@ -28,7 +28,7 @@ def gaussian_tail(threshold=5.0, loc=0.0, scale=1.0) -> Probability:
     exact = law = None
     if not any(isinstance(value, Tracer) for value in (threshold, loc, scale)):
         exact, law = 0.5 * math.erfc((threshold - loc) / scale / math.sqrt(2)), NormalLaw(loc, scale)
-    return Probability(identity, Normal(loc, scale), threshold, exact=exact, law=law)
+    return Probability(identity, Normal(loc, scale), threshold, exact=exact, exact_law=law)
 
 
 def shifted(problem: Probability, loc=None) -> Normal:

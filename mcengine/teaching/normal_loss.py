@@ -25,12 +25,12 @@ class LossBeyond(eqx.Module):
 
 
 def normal_loss(loc=-0.5, scale=2.0) -> Expectation:
-    """E[X], X ~ N(loc, scale^2) a loss; `law` is that of X, so its quantiles and shortfalls are known too.
+    """E[X], X ~ N(loc, scale^2) a loss; `exact_law` is that of X, so its quantiles and shortfalls are known too.
 
     **Raises:** `ValueError` for a scale that is not positive.
     """
     law = NormalLaw(loc, scale) if _are_numbers("normal_loss", scale, loc) else None
-    return Expectation(identity, Normal(loc, scale), exact=None if law is None else loc, law=law)
+    return Expectation(identity, Normal(loc, scale), exact=None if law is None else loc, exact_law=law)
 
 
 def loss_beyond(threshold=3.0, loc=-0.5, scale=2.0) -> Expectation:

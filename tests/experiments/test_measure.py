@@ -140,7 +140,7 @@ def test_controls_reach_the_engine_and_take_their_share_of_the_variance():
     assert row["covered"] >= 364
 
 
-LOSS = mc.Expectation(lambda x: x, mc.Normal(1.0, 2.0), exact=1.0, law=NormalLaw(1.0, 2.0))
+LOSS = mc.Expectation(lambda x: x, mc.Normal(1.0, 2.0), exact=1.0, exact_law=NormalLaw(1.0, 2.0))
 
 
 def test_quantiles_and_shortfalls_have_a_row_each_with_its_exact_value_and_its_levels_diagnostics():
