@@ -28,7 +28,7 @@ def switch(log: Log, model: Any = None, *, threshold: float | None = None) -> Po
     equation (6), with DR as the unbiased part.
     """
     log = _rounds("switch", log)
-    threshold = _positive("switch: threshold", threshold, np.sqrt(log.num_units))
+    threshold = _positive("switch: threshold", threshold, float(np.sqrt(log.num_units)))
     return _tamed(log, model, lambda w: np.where(w <= threshold, w, 0.0))
 
 
@@ -47,7 +47,7 @@ def shrunk_doubly_robust(log: Log, model: Any = None, *, strength: float | None 
     shrinkage, section 3.1.
     """
     log = _rounds("shrunk_doubly_robust", log)
-    strength = _positive("shrunk_doubly_robust: strength", strength, log.num_units)
+    strength = _positive("shrunk_doubly_robust: strength", strength, float(log.num_units))
     return _tamed(log, model, lambda w: w / (1.0 + w * (w / strength)))
 
 

@@ -77,7 +77,7 @@ def judged_by(
     bias = float(difference.mean())
     # The same units by another order of operations differ by rounding, and then by little more than its spread.
     rounding = 1e-12 * (np.abs(units).mean() + np.abs(reference).mean())
-    wrong = abs(bias) > SEEN_WRONG * error + rounding
+    wrong = bool(abs(bias) > SEEN_WRONG * error + rounding)
     return from_units(reference - reference.mean() + units.mean(), *watched, bias=bias, biased=wrong)
 
 

@@ -39,7 +39,7 @@ def from_units(
     """
     estimate = estimate_from(None, units)
     views = [estimate_from(None, weights) for weights in watched]
-    too_much = abs(bias) > MAX_BIAS * estimate.std_error if biased is None else biased
+    too_much = bool(abs(bias) > MAX_BIAS * estimate.std_error) if biased is None else biased
     codes = [int(estimate.status_codes), int(Status.BIASED if too_much else Status.OK)]
     codes += [int(view.status_codes) for view in views if view.status in OF_WEIGHTS]
     worst = {
