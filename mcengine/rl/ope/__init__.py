@@ -13,7 +13,7 @@ from mcengine.rl.ope.importance import (
 from mcengine.rl.ope.loggers import mean_behaviour
 from mcengine.rl.ope.logs import BanditLog, TrajectoryLog
 from mcengine.rl.ope.marginal import marginalised
-from mcengine.rl.ope.models import ActionValues, fitted_q
+from mcengine.rl.ope.models import ActionValues, can_be_fitted, fitted_q
 from mcengine.rl.ope.open_bandit import OpenBandit, read_open_bandit
 from mcengine.rl.ope.policy_value import PolicyValue
 from mcengine.rl.ope.returns import doubly_robust_return
@@ -27,6 +27,7 @@ __all__ = [
     "PolicyValue",
     "Recommendation",
     "TrajectoryLog",
+    "can_be_fitted",
     "direct_method",
     "doubly_robust",
     "doubly_robust_return",

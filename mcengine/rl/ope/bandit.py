@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcengine import weights
-from mcengine.rl.ope.corrections import watched
 from mcengine.rl.ope.logs import Log, TrajectoryLog, as_trajectories
 from mcengine.rl.ope.models import checked_values
 from mcengine.rl.ope.policy_value import PolicyValue, from_units
@@ -58,7 +57,7 @@ def _tamed(log: TrajectoryLog, model: Any, tame: Any) -> PolicyValue:
     residual = (log.rewards - model.q)[:, 0]
     tamed = tame(w)
     bias = float(np.mean((tamed - w) * residual))
-    return from_units(model.v[:, 0] + tamed * residual, *watched(log, model), bias=bias)
+    return from_units(model.v[:, 0] + tamed * residual, w, w * residual, bias=bias)
 
 
 def _rounds(who: str, log: Log) -> TrajectoryLog:

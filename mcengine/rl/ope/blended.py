@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mcengine.rl.ope.corrections import Corrections, judged_by, watched
+from mcengine.rl.ope.corrections import Corrections, judged_by
 from mcengine.rl.ope.logs import Log, as_trajectories
 from mcengine.rl.ope.models import checked_values
 from mcengine.rl.ope.policy_value import PolicyValue
@@ -42,7 +42,7 @@ def magic(log: Log, model: Any = None, *, level: float = 0.5, num_bootstrap: int
     distance = np.maximum(low - returns, 0.0) - np.maximum(returns - high, 0.0)
     covariance = np.atleast_2d(np.cov(lengths, rowvar=False)) / log.num_units
     blend = simplex_minimum(covariance + np.outer(distance, distance))
-    return judged_by(lengths @ blend, lengths[:, -1], *watched(log, model))
+    return judged_by(lengths @ blend, lengths[:, -1], log, model)
 
 
 def _bootstrap(

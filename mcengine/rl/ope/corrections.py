@@ -62,11 +62,11 @@ def direct_method(log: Log, model: Any = None) -> PolicyValue:
     """
     log = as_trajectories(log)
     model = checked_values(log, model)
-    return judged_by(model.v[:, 0], doubly_robust_units(log, model), *watched(log, model))
+    return judged_by(model.v[:, 0], doubly_robust_units(log, model), log, model)
 
 
 def judged_by(
-    units: Float[np.ndarray, " n"], reference: Float[np.ndarray, " n"], *watched: Float[np.ndarray, " n"]
+    units: Float[np.ndarray, " n"], reference: Float[np.ndarray, " n"], log: TrajectoryLog, model: ActionValues
 ) -> PolicyValue:
     """mean(units) of a method that trusts a model, with the error bar of a `reference` that does not.
 
@@ -78,20 +78,24 @@ def judged_by(
     # The same units by another order of operations differ by rounding, and then by little more than its spread.
     rounding = 1e-12 * (np.abs(units).mean() + np.abs(reference).mean())
     wrong = bool(abs(bias) > SEEN_WRONG * error + rounding)
-    return from_units(reference - reference.mean() + units.mean(), *watched, bias=bias, biased=wrong)
+    moved = reference - reference.mean() + units.mean()
+    return from_units(moved, step_mean_weights(log), residuals_of(log, model), bias=bias, biased=wrong)
 
 
-def watched(log: TrajectoryLog, model: ActionValues) -> tuple[Float[np.ndarray, " n"], ...]:
-    """What a trajectory's weights carry, sum_t discount^t w_{0:t}, and its weighted residuals where there are any.
+def step_mean_weights(log: TrajectoryLog) -> Float[np.ndarray, " n"]:
+    """sum_t discount^t w_{0:t} / sum_t discount^t: what a trajectory's weights carry, of expectation 1.
 
-    Not the weight of the whole trajectory: long ones are discounted and their residuals are small, so it would flag
-    logs on which intervals cover.
+    Not the weight of the whole trajectory: the last steps are but a part, and it would flag logs on which intervals
+    cover.
     """
     with jax.enable_x64(True):
-        w = np.where(log.mask, weights.from_log(jnp.asarray(log.log_weights)), 0.0)
-    carried = w @ log.discounts
-    residual = doubly_robust_units(log, model) - model.v[:, 0]
-    return (carried, residual) if np.any(residual != 0) else (carried,)
+        w = np.asarray(weights.from_log(jnp.asarray(log.log_weights)))
+    return w @ log.discounts / log.discounts.sum()
+
+
+def residuals_of(log: TrajectoryLog, model: ActionValues) -> Float[np.ndarray, " n"]:
+    """sum_t discount^t w_{0:t} delta_t: what the weights add to the model."""
+    return doubly_robust_units(log, model) - model.v[:, 0]
 
 
 def doubly_robust_units(log: TrajectoryLog, model: ActionValues) -> Float[np.ndarray, " n"]:
@@ -121,13 +125,13 @@ class Corrections(NamedTuple):
 
 def doubly_robust_value(log: TrajectoryLog, model: ActionValues) -> PolicyValue:
     """`doubly_robust` of checked arguments."""
-    return from_units(doubly_robust_units(log, model), *watched(log, model))
+    return from_units(doubly_robust_units(log, model), step_mean_weights(log), residuals_of(log, model))
 
 
 def weighted_doubly_robust_value(log: TrajectoryLog, model: ActionValues) -> PolicyValue:
     """`weighted_doubly_robust` of checked arguments."""
     units = model.v[:, 0] + Corrections.of(log, model).terms() @ log.discounts
-    return from_units(units, *watched(log, model))
+    return from_units(units, step_mean_weights(log), residuals_of(log, model))
 
 
 def no_model(log: TrajectoryLog) -> ActionValues:

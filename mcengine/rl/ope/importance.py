@@ -1,14 +1,18 @@
 """Importance sampling of whole trajectories (IS, WIS) and of decisions (PDIS, WPDIS)."""
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mcengine import weights
 from mcengine.from_arrays import estimate_from
-from mcengine.result import Estimate
 from mcengine.rl.ope.corrections import doubly_robust_value, no_model, weighted_doubly_robust_value
 from mcengine.rl.ope.logs import Log, as_trajectories
-from mcengine.rl.ope.policy_value import PolicyValue
+from mcengine.rl.ope.policy_value import PolicyValue, from_units
 from mcengine.weighting import Raw, SelfNormalised, Weighting
 
 
-def importance_sampling(log: Log, weighting: Weighting = Raw()) -> Estimate:
+def importance_sampling(log: Log, weighting: Weighting = Raw()) -> PolicyValue:
     """IS: mean(w G), G = sum_t discount^t reward_t, w = prod_t pi(a_t | s_t) / mu(a_t | s_t). Unbiased.
 
     Of a bandit log it is inverse propensity weighting (IPW). `weighting` as in `estimate`, as in Truncated() for
@@ -17,10 +21,16 @@ def importance_sampling(log: Log, weighting: Weighting = Raw()) -> Estimate:
     Source: D. Precup, R. S. Sutton, S. Singh (2000), Eligibility traces for off-policy policy evaluation, section 3.
     """
     log = as_trajectories(log)
-    return estimate_from(log.log_weights[:, -1], log.rewards @ log.discounts, weighting=weighting)
+    log_weights, returns = log.log_weights[:, -1], log.rewards @ log.discounts
+    estimate = estimate_from(log_weights, returns, weighting=weighting)
+    with jax.enable_x64(True):
+        w = np.asarray(weights.from_log(jnp.asarray(log_weights)))
+    # What it is linear in, for who carries its variance.
+    units = w * (returns - estimate.value) if weighting.self_normalised else w * returns
+    return from_units(units, w, estimate=estimate)
 
 
-def weighted_importance_sampling(log: Log) -> Estimate:
+def weighted_importance_sampling(log: Log) -> PolicyValue:
     """WIS: mean(w G) / mean(w). Biased by O(1/n); between the smallest and largest return seen.
 
     Of a bandit log it is self-normalised inverse propensity weighting (SNIPW). Source: as `importance_sampling`.

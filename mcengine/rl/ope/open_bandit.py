@@ -3,7 +3,7 @@
 import io
 import zipfile
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,13 +23,14 @@ class OpenBandit(NamedTuple):
     clicks_of_uniform: Any
 
 
-def read_open_bandit(source: Any, campaign: Literal["all", "men", "women"]) -> OpenBandit:
+def read_open_bandit(source: Any, campaign: str) -> OpenBandit:
     """Both logs of a campaign.
 
     A round is a recommended item (the action) at one of three positions (the context), and a click (the reward).
 
     **Arguments:** `source`, the wheel of obp 0.4.1 (fetched without its dependencies; it is read as data), or a folder
-    with `bts/CAMPAIGN/CAMPAIGN.csv` and `random/CAMPAIGN/CAMPAIGN.csv`, gzipped or not, as in the wheel.
+    with `bts/CAMPAIGN/CAMPAIGN.csv` and `random/CAMPAIGN/CAMPAIGN.csv`, gzipped or not, as in the wheel; `campaign`,
+    "all", "men" or "women".
 
     **Raises:** `ValueError` for an unknown campaign, a source without the file, and as `read_log`.
 

@@ -24,6 +24,8 @@ from mcengine.rl.ope.policy_value import OF_WEIGHTS
 
 # Below, a shorter error bar is luck or rounding: the estimator that assumes less is preferred.
 CLEARLY_SHORTER = 0.95
+# The error bars of these are those of DR and WDR: that theirs are as short says nothing for them.
+BORROWED = ("DM", "MAGIC")
 # Standard errors of the mean weight from 1 at which behaviour probabilities are called wrong: by chance in 1 of 15,000.
 WRONG_WEIGHTS = 4.0
 ROUNDING = 1e-6
@@ -81,7 +83,7 @@ def recommend(log: Log, estimates: dict[str, Estimate]) -> Recommendation:
         return Recommendation(None, _why_none(estimates, weights))
     best = next(iter(usable))
     for name, estimate in usable.items():
-        if estimate.std_error < CLEARLY_SHORTER * usable[best].std_error:
+        if name not in BORROWED and estimate.std_error < CLEARLY_SHORTER * usable[best].std_error:
             best = name
     return Recommendation(best, _why(best, usable, len(estimates)))
 
@@ -94,12 +96,12 @@ def weights_of(log: Log) -> Estimate:
 
 def _why(best: str, usable: dict[str, Estimate], num_all: int) -> str:
     error = usable[best].std_error
-    others = {name: float(e.std_error) for name, e in usable.items() if name != best}
-    reason = f"its status is ok, as is that of {len(usable)} of {num_all} estimators"
+    others = {name: float(e.std_error) for name, e in usable.items() if name != best and name not in BORROWED}
+    reason = f"its status is ok, as is that of {len(usable)} of {num_all} estimators, and its error bar is {error:.3g}"
     if others:
-        next_best = min(others, key=lambda name: others[name])
-        reason += f"; its error bar is {error:.3g}, and {others[next_best]:.3g} that of {next_best}"
-        reason += ", which assumes more" if others[next_best] < error else ""
+        rival = min(others, key=lambda name: others[name])
+        close = "" if others[rival] >= error else ", which assumes more for little gain"
+        reason += f"; the shortest of the others' is {others[rival]:.3g} ({rival}{close})"
     return reason + "."
 
 
