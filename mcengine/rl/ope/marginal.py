@@ -55,9 +55,8 @@ def marginalised(log: Log) -> PolicyValue:
         state_ratios[:, t] = features[:, t] @ np.linalg.solve(grams[t], features[:, t].T @ before)
         before = state_ratios[:, t] * ratios[:, t]
     visited = state_ratios * ratios
-    for t in range(1, horizon):
-        # Who has ended keeps its weight, so that weights have expectation 1.
-        visited[:, t] = np.where(log.mask[:, t], visited[:, t], visited[:, t - 1])
     residuals = ratios * (log.rewards + log.discount * values[:, 1:]) - values[:, :-1]
     units = values[:, 0] + (state_ratios * residuals) @ log.discounts
-    return from_units(units, visited @ log.discounts / log.discounts.sum())
+    # State ratios are estimates that share their errors from step to step; the ratios of actions are not.
+    balance = 1.0 + np.mean(ratios - 1.0, axis=-1)
+    return from_units(units, visited @ log.discounts, balance=balance)

@@ -90,6 +90,7 @@ def state_features(log: TrajectoryLog) -> Float[np.ndarray, "n steps features"]:
         return np.eye(len(codes))[index.reshape(states.shape)]
     if not np.all(np.isfinite(states)):
         raise ValueError(f"states are NaN or infinite at {np.argwhere(~np.isfinite(states))[0].tolist()}.")
+    states = states.astype(np.float64)  # pixels of eight bits have no squares
     scale = np.sqrt(np.sum(states**2, axis=(0, 1)) / log.mask.sum())
     return np.concatenate([states / np.where(scale > 0, scale, 1.0), np.ones((*states.shape[:2], 1))], axis=-1)
 

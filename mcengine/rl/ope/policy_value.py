@@ -41,27 +41,28 @@ def from_units(
     weights: Float[np.ndarray, " n"],
     residuals: Float[np.ndarray, " n"] | None = None,
     *,
+    balance: Float[np.ndarray, " n"] | None = None,
     estimate: Estimate | None = None,
     bias: float = 0.0,
     biased: bool | None = None,
 ) -> PolicyValue:
     """mean(units), with the error bar of independent units and the worst diagnostics of all three.
 
-    **Arguments:** `weights` behind the units, of expectation 1; `residuals`, weighted, of a model; `estimate`, the
-    engine's own where it has one with these units; `bias`, what the method took away from (or added to) an unbiased
-    estimate, and `biased`, whether that is too much: by default above `MAX_BIAS` standard errors.
+    **Arguments:** `weights` behind the units; `residuals`, weighted, of a model; `balance`, what has expectation 1
+    where behaviour probabilities are right, by default the weights; `estimate`, the engine's own where it has one with
+    these units, whose diagnostics have seen the weights; `bias`, what the method took away from (or added to) an unbiased estimate, and `biased`, whether that
+    is too much: by default above `MAX_BIAS` standard errors.
     """
+    # Residuals that are all 0 are those of an exact model.
+    seen = [weights] if residuals is None or not np.any(residuals) else [weights, residuals]
     if estimate is None:
-        estimate = estimate_from(None, units)
+        estimate, views = estimate_from(None, units), [estimate_from(None, array) for array in seen]
         too_much = bool(abs(bias) > MAX_BIAS * estimate.std_error) if biased is None else biased
         codes = [estimate.status, Status.BIASED if too_much else Status.OK]
     else:
-        bias, codes = float(estimate.bias_seen), [estimate.status]
-    # Residuals that are all 0 are those of an exact model.
-    seen = [weights] if residuals is None or not np.any(residuals) else [weights, residuals]
-    views = [estimate_from(None, array) for array in seen]
+        bias, views, codes = float(estimate.bias_seen), [], [estimate.status]
     codes += [view.status for view in views if view.status in OF_WEIGHTS]
-    if min(map(carriers, (units, *seen))) < MIN_CARRIERS or lacks_weight(weights):
+    if min(map(carriers, (units, *seen))) < MIN_CARRIERS or lacks_weight(weights if balance is None else balance):
         codes.append(Status.DOMINATED)
     fields: dict[str, Any] = {field.name: getattr(estimate, field.name) for field in dataclasses.fields(estimate)}
     fields |= {

@@ -10,14 +10,14 @@ import pytest
 
 from experiments.ope.__main__ import main
 from mcengine.rl import ope
-from tests.rl.ope.cases import DISCOUNT, log_of, policies
+from tests.rl.ope.cases import DISCOUNT, drawn, log_of
 
-N, HORIZON = 60, 4
+N, HORIZON = 200, 4
 
 
 @pytest.fixture(scope="module")
 def log():
-    return log_of(HORIZON, slice(N), N, seed=6)
+    return log_of(HORIZON, N, seed=6)
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def table(log):
 
 @pytest.fixture
 def policy():
-    target = policies(HORIZON).target
+    target = drawn(HORIZON, N, 6).logged.target
     # Not in order: rows are found by their state.
     return pd.DataFrame({"state": range(5), "target_0": target[:, 0], "target_1": target[:, 1]}).iloc[::-1]
 
@@ -58,7 +58,7 @@ def test_files_are_the_arrays_in_them(table, log, policy, tmp_path, ending):
 
 
 def test_a_horizon_and_early_ends(table, log):
-    assert_same(ope.read_log(table, horizon=2), log_of(HORIZON, slice(N), N, seed=6).__class__(
+    assert_same(ope.read_log(table, horizon=2), ope.TrajectoryLog(
         log.rewards[:, :2], log.log_behaviour[:, :2], actions=log.actions[:, :2], states=log.states[:, :2],
         target_probabilities=log.target_probabilities[:, :2],
     ))  # fmt: skip
@@ -129,7 +129,7 @@ def test_targets_that_do_not_fit(table, policy):
         ope.read_log(table, policy[policy.state != 2])
     with pytest.raises(ValueError, match=r"a state comes twice: row 1 \(0\)"):
         ope.read_log(table, policy.assign(state=0))
-    with pytest.raises(ValueError, match=r"there are 3 rows for the 240 of log"):
+    with pytest.raises(ValueError, match=r"there are 3 rows for the 800 of log"):
         ope.read_log(table, table[["target_0", "target_1"]].iloc[:3])
 
 

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 import mcengine as mc
+from experiments.ope.mdp import exact_model
 from mcengine.rl import ope
 from mcengine.rl.ope.blended import simplex_minimum
 from mcengine.rl.ope.table import weights_of
-from tests.rl.ope.cases import DISCOUNT, exact_model, log_of, ratios_of
+from tests.rl.ope.cases import DISCOUNT, log_of, ratios_of
 
 N, HORIZON = 200, 5
 
 
 @pytest.fixture(scope="module")
 def log():
-    return log_of(HORIZON, slice(N), N, seed=1)
+    return log_of(HORIZON, N, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +240,7 @@ def test_steps_behind_the_end_change_nothing(log):
 def test_two_logs_cannot_be_merged_and_say_what_to_do(log):
     estimate = ope.per_decision(log)
     with pytest.raises(TypeError, match="estimate from both logs as one"):
-        estimate.merge(ope.per_decision(log_of(HORIZON, slice(N), N, seed=2)))
+        estimate.merge(ope.per_decision(log_of(HORIZON, N, seed=2)))
 
 
 def test_the_mean_weight_finds_wrong_behaviour_probabilities(log):
