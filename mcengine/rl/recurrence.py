@@ -1,11 +1,13 @@
 """The one backward recurrence of reinforcement learning: values, advantages and doubly robust returns are all of it."""
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
 
+@jax.jit
 def backward(b: ArrayLike, a: ArrayLike, last: ArrayLike = 0.0) -> Array:
     """y_t = b_t + a_t y_{t+1} along the last axis, with y_T = `last` (one number, or one for each row).
 

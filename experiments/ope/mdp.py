@@ -1,0 +1,66 @@
+"""The MDP that comes with the package, logged by its behaviour policy: logs, and models that are right or wrong."""
+
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from mcengine.distributions import sample_many
+from mcengine.rl import Trajectories, load_tabular_mdp, ope
+from mcengine.rl.logged import LoggedPolicies
+
+
+class MDPLogs(NamedTuple):
+    """`count` trajectories of `horizon` steps to be cut into logs; by the behaviour policy, or the target's own."""
+
+    logged: LoggedPolicies
+    behaviour: Float[np.ndarray, "states actions"]
+    states: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+
+    @classmethod
+    def draw(cls, horizon: int, count: int, seed: int, *, on_policy: bool = False) -> "MDPLogs":
+        """Trajectories drawn with JAX's key `seed`."""
+        logged = load_tabular_mdp(horizon=horizon)
+        behaviour = logged.target if on_policy else logged.behaviour
+        source = Trajectories(logged.mdp, behaviour)
+        drawn = jax.jit(lambda key: sample_many(source, key, count))(jax.random.key(seed))
+        return cls(logged, behaviour, *(np.asarray(part) for part in drawn))
+
+    @property
+    def exact(self) -> float:
+        """The target policy's value."""
+        assert self.logged.exact is not None
+        return self.logged.exact
+
+    def log(self, first: int, size: int) -> ope.TrajectoryLog:
+        """Trajectories first .. first + size - 1."""
+        rows = slice(first, first + size)
+        states, actions = self.states[rows], self.actions[rows]
+        return ope.TrajectoryLog(
+            self.rewards[rows], np.log(self.behaviour[states, actions]), actions=actions, states=states,
+            target_probabilities=self.logged.target[states], discount=round(float(self.logged.mdp.discount), 6),
+        )  # fmt: skip
+
+
+def exact_model(log: ope.TrajectoryLog, shift: float = 0.0) -> ope.ActionValues:
+    """Values of the target policy by dynamic programming in float64, all off by `shift`."""
+    q, v = _exact_tables(log.horizon, log.discount)
+    step = np.arange(log.horizon)
+    return ope.ActionValues(q[step, log.states, log.actions] + shift, v[step, log.states] + shift)
+
+
+@cache
+def _exact_tables(horizon: int, discount: float) -> tuple[np.ndarray, np.ndarray]:
+    logged = load_tabular_mdp(horizon=horizon)
+    transition, reward = (np.asarray(table, np.float64) for table in (logged.mdp.transition, logged.mdp.reward))
+    value, tables = np.zeros(len(reward)), []
+    for _ in range(horizon):
+        q = reward + discount * transition @ value
+        value = np.sum(logged.target * q, axis=1)
+        tables.append((q, value))
+    q, v = (np.stack(part[::-1]) for part in zip(*tables, strict=True))
+    return q, v

@@ -1,0 +1,64 @@
+"""Estimators on many logs whose truth is known: one row an estimate, and what the rows say together."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.ope import digits
+from experiments.ope.mdp import MDPLogs, exact_model
+from mcengine.rl import ope
+
+
+def rows_of(logs: Iterable[Any], exact: float, model: Callable[[Any], Any] | None = None) -> pd.DataFrame:
+    """Every estimator on every log."""
+    rows = []
+    for number, log in enumerate(logs):
+        for name, estimate in ope.estimate_all(log, None if model is None else model(log)).items():
+            low, high = estimate.interval()
+            rows.append(
+                {
+                    "log": number, "estimator": name, "value": float(estimate.value),
+                    "std_error": float(estimate.std_error), "low": float(low), "high": float(high),
+                    "pareto_k": float(estimate.pareto_k), "ess": float(estimate.ess), "status": str(estimate.status),
+                    "exact": exact,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def mdp_rows(
+    num_logs: int, size: int, *, horizon: int = 20, seed: int = 0, model: str = "fitted", on_policy: bool = False
+) -> pd.DataFrame:
+    """Logs of `size` trajectories; `model` "exact", "shifted" (all values too high by a half) or "fitted"."""
+    logs = MDPLogs.draw(horizon, num_logs * size, seed, on_policy=on_policy)
+    models = {"exact": exact_model, "shifted": lambda log: exact_model(log, shift=0.5), "fitted": None}
+    return rows_of((logs.log(i * size, size) for i in range(num_logs)), logs.exact, models[model])
+
+
+def digits_rows(num_logs: int, size: int, *, seed: int = 0) -> pd.DataFrame:
+    """Logs of `size` images."""
+    logs = (digits.draw(size, seed * num_logs + i) for i in range(num_logs))
+    return rows_of(logs, digits.digits().exact)
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row for each estimator: errors, coverage of the intervals, and how often the status is ok.
+
+    `silent` is the share of logs with status ok and an error of more than four of its standard errors.
+    """
+    found = []
+    for name, of in rows.groupby("estimator", sort=False):
+        error, ok = of["value"] - of["exact"], of["status"] == "ok"
+        covers = (of["low"] <= of["exact"]) & (of["exact"] <= of["high"])
+        found.append(
+            {
+                "estimator": name, "rmse": np.sqrt(np.mean(error**2)), "bias": error.mean(),
+                "bias_error": error.std() / np.sqrt(len(of)), "median_error_bar": of["std_error"].median(),
+                "coverage": covers.mean(), "median_k": of["pareto_k"].median(), "ok": ok.mean(),
+                "coverage_ok": covers[ok].mean() if ok.any() else np.nan,
+                "silent": np.mean(ok & (error.abs() > 4 * of["std_error"])), "logs": len(of),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(found)

@@ -1,0 +1,145 @@
+"""What a model says the logged states and actions are worth: given, or fitted to the log itself by fitted Q."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mcengine.rl.ope.logs import Log, TrajectoryLog, as_trajectories
+
+FOLDS = 5
+# Observations that pull each coefficient (each cell of a table) to the mean.
+RIDGE = 1.0
+
+
+class ActionValues(NamedTuple):
+    """`q`, Q_t(s_t, a_t) of what was done, and `v`, V_t(s_t) = sum_a pi(a | s_t) Q_t(s_t, a), at every logged step.
+
+    [n, T] each, of the return from step t on: discounted from there, up to the horizon. For a bandit log [n] will do.
+    Error bars take them as known before the log was: fit them elsewhere, or by `fitted_q`, which cross-fits.
+    """
+
+    q: Float[np.ndarray, "n steps"]
+    v: Float[np.ndarray, "n steps"]
+
+
+def checked_values(log: Log, model: Any) -> ActionValues:
+    """The model's values with 0 behind the end of each trajectory; `fitted_q` of the log where `model` is None.
+
+    **Raises:** `ValueError` for another shape than that of the rewards, or a value that is NaN or infinite.
+    """
+    trajectories = as_trajectories(log)
+    model = fitted_q(log) if model is None else model
+    shape, arrays = trajectories.rewards.shape, []
+    for name, array in zip(("q", "v"), model, strict=True):
+        array = np.asarray(array, np.float64)
+        array = array[:, None] if array.ndim == 1 and shape[1] == 1 else array
+        if array.shape != shape:
+            raise ValueError(f"ActionValues: {name} must have shape {shape}, as rewards have; got {array.shape}.")
+        wrong = np.argwhere(trajectories.mask & ~np.isfinite(array))
+        if len(wrong):
+            raise ValueError(f"ActionValues: {name} is NaN or infinite at {wrong[0].tolist()}.")
+        arrays.append(np.where(trajectories.mask, array, 0.0))
+    return ActionValues(*arrays)
+
+
+def fitted_q(log: Log, *, folds: int = FOLDS, ridge: float = RIDGE, share_steps: bool = True) -> ActionValues:
+    """Fitted Q evaluation: backwards in t, a ridge regression of r + discount V_{t+1}(s') on s for each action.
+
+    Of states that are whole numbers it is a table, whose cells shrink towards the mean; of features it is linear, with
+    an intercept. Each trajectory is judged by a fit to the other folds (cross-fitting), without which a flexible fit
+    follows the noise it is then compared with and error bars are too short.
+
+    **Arguments:** `folds`, at least 2, or 1 for no cross-fitting; trajectory i is in fold i mod folds, so logs sorted
+    by outcome must be shuffled; `ridge` > 0, observations that pull each coefficient to the mean (features are scaled
+    to mean square 1); `share_steps`, one regression over all steps, right where rewards and transitions do not depend
+    on the time, or one a step.
+
+    **Raises:** `ValueError` without states, actions and target_probabilities, for a bad number of folds or ridge.
+
+    **When it lies:** a linear model of a value that is not linear is wrong however much data there is.
+
+    Source: H. Le, C. Voloshin, Y. Yue (2019), Batch policy learning under constraints, algorithm 3 (FQE);
+    V. Chernozhukov et al. (2018), Double/debiased machine learning, definition 3.1 (cross-fitting).
+    """
+    log = as_trajectories(log)
+    if log.states is None or log.actions is None or log.target_probabilities is None:
+        raise ValueError(
+            "fitted_q: the log needs states (contexts), actions and target_probabilities; or give q and v."
+        )
+    if not 1 <= folds <= log.num_units:
+        raise ValueError(f"fitted_q: folds must be 1 to {log.num_units} (the number of units), got {folds}.")
+    if not ridge > 0:
+        raise ValueError(f"fitted_q: ridge must be positive, got {ridge}.")
+    features = state_features(log)
+    fold_of = np.arange(log.num_units) % folds
+    q, v = np.zeros(log.rewards.shape), np.zeros(log.rewards.shape)
+    for fold in range(folds):
+        held_out = fold_of == fold
+        training = ~held_out if folds > 1 else held_out
+        fitted = _fit_backwards(log, features, training, ridge, share_steps)
+        q[held_out], v[held_out] = (values[held_out] for values in fitted)
+    return ActionValues(q, v)
+
+
+def state_features(log: TrajectoryLog) -> Float[np.ndarray, "n steps features"]:
+    """One-hot rows of states that are whole numbers; else the features at mean square 1 and an intercept."""
+    states = np.where(log.mask.reshape(log.mask.shape + (1,) * (log.states.ndim - 2)), log.states, 0)
+    if states.ndim == 2:
+        codes, index = np.unique(states, return_inverse=True)
+        return np.eye(len(codes))[index.reshape(states.shape)]
+    if not np.all(np.isfinite(states)):
+        raise ValueError(f"states are NaN or infinite at {np.argwhere(~np.isfinite(states))[0].tolist()}.")
+    states = states.astype(np.float64)  # pixels of eight bits have no squares
+    scale = np.sqrt(np.sum(states**2, axis=(0, 1)) / log.mask.sum())
+    return np.concatenate([states / np.where(scale > 0, scale, 1.0), np.ones((*states.shape[:2], 1))], axis=-1)
+
+
+class _Regression:
+    """Ridge regressions of many targets on the same rows, one for each action, about their common mean."""
+
+    def __init__(self, features: Any, actions: Any, num_actions: int, ridge: float):
+        self._features, self._rows = features, [actions == a for a in range(num_actions)]
+        penalty = ridge * np.eye(features.shape[-1])
+        self._grams = [features[rows].T @ features[rows] + penalty for rows in self._rows]
+
+    def fit(self, targets: Any) -> tuple[float, Float[np.ndarray, "features actions"]]:
+        """(mean, coefficients): the fitted value of action a is mean + features . coefficients[:, a]."""
+        mean = float(targets.mean()) if len(targets) else 0.0
+        about = targets - mean
+        solved = [
+            np.linalg.solve(gram, self._features[rows].T @ about[rows])
+            for gram, rows in zip(self._grams, self._rows, strict=True)
+        ]
+        return mean, np.stack(solved, axis=-1)
+
+
+def _fit_backwards(
+    log: TrajectoryLog, features: Any, training: Bool[np.ndarray, " n"], ridge: float, share_steps: bool
+) -> tuple[Float[np.ndarray, "n steps"], Float[np.ndarray, "n steps"]]:
+    """(Q_t, V_t) at every logged step, by a fit to the trajectories of `training`."""
+    actions = np.where(log.mask, np.asarray(log.actions), 0)
+    probabilities = np.asarray(log.target_probabilities)
+    last = log.horizon - 1
+    seen, step = log.mask & training[:, None], np.broadcast_to(np.arange(log.horizon), log.mask.shape)
+    q, v = np.zeros(log.rewards.shape), np.zeros(log.rewards.shape)
+    next_value = np.zeros(log.rewards.shape)
+    regression = None
+    for t in reversed(range(log.horizon)):
+        # The state after the horizon is not in the log: its value is 0 at the last step and unknown at any other.
+        rows = seen & (((step < last) | (t == last)) if share_steps else (step == t))
+        if regression is None or not share_steps or t == last - 1:
+            regression = _Regression(features[rows], actions[rows], probabilities.shape[-1], ridge)
+        mean, coefficients = regression.fit((log.rewards + log.discount * next_value)[rows])
+        values = mean + features @ coefficients
+        state_values = np.where(log.mask, np.sum(probabilities * values, axis=-1), 0.0)
+        q[:, t] = np.take_along_axis(values[:, t], actions[:, t, None], axis=-1)[:, 0]
+        v[:, t] = state_values[:, t]
+        next_value = np.concatenate([state_values[:, 1:], np.zeros((log.num_units, 1))], axis=-1)
+    return np.where(log.mask, q, 0.0), v
+
+
+def can_be_fitted(log: Log) -> bool:
+    """Whether `fitted_q` can be fitted to the log."""
+    log = as_trajectories(log)
+    return log.states is not None and log.actions is not None and log.target_probabilities is not None

@@ -1,0 +1,68 @@
+"""The Open Bandit sample as a bandit log: 10,000 rounds a file, read from the `obp` wheel or from CSV files."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcengine.rl.ope.logs import BanditLog
+from mcengine.rl.ope.tables import Table
+
+NUM_ITEMS = {"all": 80, "men": 34, "women": 46}
+
+
+class OpenBandit(NamedTuple):
+    """The log of Thompson sampling ("bts"), asked for the value of the uniform policy, and what that was seen to earn.
+
+    `clicks_of_uniform`, the rewards of the `random` log: 10,000 rounds of the uniform policy itself.
+    """
+
+    log: BanditLog
+    clicks_of_uniform: Any
+
+
+def read_open_bandit(source: Any, campaign: str) -> OpenBandit:
+    """Both logs of a campaign.
+
+    A round is a recommended item (the action) at one of three positions (the context), and a click (the reward).
+
+    **Arguments:** `source`, the wheel of obp 0.4.1 (fetched without its dependencies; it is read as data), or a folder
+    with `bts/CAMPAIGN/CAMPAIGN.csv` and `random/CAMPAIGN/CAMPAIGN.csv`, gzipped or not, as in the wheel; `campaign`,
+    "all", "men" or "women".
+
+    **Raises:** `ValueError` for an unknown campaign, a source without the file, and as `read_log`.
+
+    Source: Y. Saito, S. Aihara, M. Matsutani, Y. Narita (2021), Open Bandit Dataset and Pipeline, NeurIPS Datasets.
+    """
+    if campaign not in NUM_ITEMS:
+        raise ValueError(f"read_open_bandit: campaign must be one of {', '.join(NUM_ITEMS)}; got {campaign!r}.")
+    logged, uniform = (_table(Path(source), policy, campaign) for policy in ("bts", "random"))
+    n, num_items = len(logged), NUM_ITEMS[campaign]
+    with np.errstate(divide="ignore"):
+        log_behaviour = np.log(logged.probabilities("propensity_score"))
+    log = BanditLog(
+        logged.whole("item_id"), logged.numbers("click"), log_behaviour, contexts=logged.whole("position"),
+        target_probabilities=np.full((n, num_items), 1.0 / num_items), voice=logged.voice(),
+    )  # fmt: skip
+    return OpenBandit(log, uniform.numbers("click"))
+
+
+def _table(source: Path, policy: str, campaign: str) -> Table:
+    import pandas as pd  # as in `tables`
+
+    inside = f"{policy}/{campaign}/{campaign}.csv"
+    if source.is_dir():
+        found = [path for path in (source / inside, source / f"{inside}.gz") if path.is_file()]
+        if not found:
+            raise ValueError(f"read_open_bandit: there is no {inside} (or {inside}.gz) below {source}.")
+        return Table(pd.read_csv(found[0]), f"{policy}/{campaign}")
+    if not zipfile.is_zipfile(source):
+        raise ValueError(f"read_open_bandit: {source} is neither a folder nor a wheel (a zip file).")
+    with zipfile.ZipFile(source) as wheel:
+        try:
+            text = wheel.read(f"obp/dataset/obd/{inside}")
+        except KeyError:
+            raise ValueError(f"read_open_bandit: {source} does not hold obp/dataset/obd/{inside}.") from None
+    return Table(pd.read_csv(io.BytesIO(text)), f"{policy}/{campaign}")

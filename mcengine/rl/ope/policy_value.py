@@ -1,0 +1,95 @@
+"""From what every trajectory contributes to an `Estimate`: the engine's error bar, and a status that knows weights."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mcengine.diagnostics import MAX_BIAS, Status
+from mcengine.from_arrays import estimate_from
+from mcengine.result import Estimate
+
+# What weights say about an estimate that is not their own mean.
+OF_WEIGHTS = (Status.HEAVY_TAIL, Status.DOMINATED, Status.UNRELIABLE, Status.NO_HITS)
+# Fewer units than this behind a variance do not tell it: intervals from 10 rare events cover .93.
+MIN_CARRIERS = 10.0
+# Standard errors of the mean weight from 1 beyond which large weights that were due have not come (or probabilities are
+# wrong), and how much of 1 may be missing by rounding.
+MISSING_WEIGHT, ROUNDING = 2.5, 1e-3
+
+
+class PolicyValue(Estimate):
+    """The estimated value of a policy: an `Estimate` whose units are trajectories (rounds, of a bandit).
+
+    `ess`, `pareto_k`, `max_weight_share` and the status are the worst of those of what the units contribute and of the
+    weights and weighted residuals behind them, which a sum of a model's values and residuals would hide. DOMINATED also
+    where fewer than ten units carry the variance (`carriers`), and where the weights' mean is not 1 (`lacks_weight`):
+    weights that take few values have no tail for k-hat to see, and large ones that did not come no ESS.
+    """
+
+    def merge(self, other: Estimate) -> Estimate:
+        """Refused: models and normalisations belong to one log.
+
+        **Raises:** `TypeError`.
+        """
+        raise TypeError("merge: estimate from both logs as one (with logger= where the behaviour policies differ).")
+
+
+def from_units(
+    units: Float[np.ndarray, " n"],
+    weights: Float[np.ndarray, " n"],
+    residuals: Float[np.ndarray, " n"] | None = None,
+    *,
+    balance: Float[np.ndarray, " n"] | None = None,
+    estimate: Estimate | None = None,
+    bias: float = 0.0,
+    biased: bool | None = None,
+) -> PolicyValue:
+    """mean(units), with the error bar of independent units and the worst diagnostics of all three.
+
+    **Arguments:** `weights` behind the units; `residuals`, weighted, of a model; `balance`, what has expectation 1
+    where behaviour probabilities are right, by default the weights; `estimate`, the engine's own where it has one with
+    these units, whose diagnostics have seen the weights; `bias`, what the method took away from (or added to) an unbiased estimate, and `biased`, whether that
+    is too much: by default above `MAX_BIAS` standard errors.
+    """
+    # Residuals that are all 0 are those of an exact model.
+    seen = [weights] if residuals is None or not np.any(residuals) else [weights, residuals]
+    if estimate is None:
+        estimate, views = estimate_from(None, units), [estimate_from(None, array) for array in seen]
+        too_much = bool(abs(bias) > MAX_BIAS * estimate.std_error) if biased is None else biased
+        codes = [estimate.status, Status.BIASED if too_much else Status.OK]
+    else:
+        bias, views, codes = float(estimate.bias_seen), [], [estimate.status]
+    codes += [view.status for view in views if view.status in OF_WEIGHTS]
+    if min(map(carriers, (units, *seen))) < MIN_CARRIERS or lacks_weight(weights if balance is None else balance):
+        codes.append(Status.DOMINATED)
+    fields: dict[str, Any] = {field.name: getattr(estimate, field.name) for field in dataclasses.fields(estimate)}
+    fields |= {
+        "ess": np.min([estimate.ess, *(view.ess for view in views)]),
+        "max_weight_share": np.max([estimate.max_weight_share, *(view.max_weight_share for view in views)]),
+        "pareto_k": np.fmax.reduce([estimate.pareto_k, *(view.pareto_k for view in views)]),
+        "bias_seen": np.float64(bias),
+        "status_codes": np.int32(max(codes)),
+    }
+    return PolicyValue(**fields)
+
+
+def carriers(units: Float[np.ndarray, " n"]) -> float:
+    """(sum d^2)^2 / sum d^4, d = units - mean: how many units carry their variance; n where they do not vary.
+
+    n over the kurtosis: a third of n for a normal law, h for h rare events. The variance's own relative error is
+    about 1 / sqrt(carriers).
+    """
+    away = units - units.mean()
+    largest = np.max(np.abs(away))
+    if largest <= 1e-12 * np.max(np.abs(units)):
+        return float(len(units))
+    squares = (away / largest) ** 2
+    return float(squares.sum() ** 2 / np.sum(squares**2))
+
+
+def lacks_weight(weights: Float[np.ndarray, " n"]) -> bool:
+    """Whether the mean of weights is further from its expectation 1 than chance and rounding explain."""
+    error = weights.std(ddof=1) / np.sqrt(len(weights)) if len(weights) > 1 else np.inf
+    return bool(abs(weights.mean() - 1.0) > MISSING_WEIGHT * error + ROUNDING)
