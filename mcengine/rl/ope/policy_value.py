@@ -50,8 +50,8 @@ def from_units(
 
     **Arguments:** `weights` behind the units; `residuals`, weighted, of a model; `balance`, what has expectation 1
     where behaviour probabilities are right, by default the weights; `estimate`, the engine's own where it has one with
-    these units, whose diagnostics have seen the weights; `bias`, what the method took away from (or added to) an unbiased estimate, and `biased`, whether that
-    is too much: by default above `MAX_BIAS` standard errors.
+    these units, whose diagnostics have seen the weights; `bias`, what the method took away from (or added to) an
+    unbiased estimate, and `biased`, whether that is too much: by default above `MAX_BIAS` standard errors.
     """
     # Residuals that are all 0 are those of an exact model.
     seen = [weights] if residuals is None or not np.any(residuals) else [weights, residuals]
