@@ -10,6 +10,8 @@ from experiments.ope import digits
 from experiments.ope.mdp import MDPLogs, exact_model
 from mcengine.rl import ope
 
+OPEN_BANDIT = digits.DATA.parent / "open_bandit"
+
 
 def rows_of(logs: Iterable[Any], exact: float, model: Callable[[Any], Any] | None = None) -> pd.DataFrame:
     """Every estimator on every log."""
@@ -41,6 +43,23 @@ def digits_rows(num_logs: int, size: int, *, seed: int = 0) -> pd.DataFrame:
     """Logs of `size` images."""
     logs = (digits.draw(size, seed * num_logs + i) for i in range(num_logs))
     return rows_of(logs, digits.digits().exact)
+
+
+def open_bandit_rows(num_logs: int, size: int, campaign: str, *, seed: int = 0) -> pd.DataFrame:
+    """Logs of `size` rounds drawn with replacement from the bts log; the truth is the `random` log's click rate.
+
+    That rate has a standard error of its own, .0006 or so, and resampled logs hold no weight that the log does not.
+    """
+    sample, clicks = ope.read_open_bandit(OPEN_BANDIT, campaign)
+    whole, generator = sample.trajectories, np.random.default_rng([seed, size])
+
+    def log() -> ope.BanditLog:
+        rows = generator.integers(0, whole.num_units, size)
+        arrays = whole.actions, whole.rewards, whole.log_behaviour, whole.target_probabilities, whole.states
+        actions, rewards, log_behaviour, probabilities, contexts = (np.asarray(array)[rows, 0] for array in arrays)
+        return ope.BanditLog(actions, rewards, log_behaviour, target_probabilities=probabilities, contexts=contexts)
+
+    return rows_of((log() for _ in range(num_logs)), float(np.mean(clicks)))
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

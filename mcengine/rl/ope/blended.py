@@ -16,8 +16,8 @@ def magic(log: Log, model: Any = None, *, level: float = 0.5, num_bootstrap: int
 
     g_{-1} is the model's value (DM) and g_{T-1} is WDR. The weights x >= 0 of sum 1 minimise x'(Omega + b b')x: Omega
     is the covariance of the g_j over trajectories, and b_j is the distance of g_j from the bootstrap interval of WDR.
-    The error bar is that of WDR, for the reason given in `direct_method`; the status is BIASED where the blend differs
-    from WDR by more than chance.
+    The error bar is that of WDR and the distance from it in quadrature, for the reason given in `direct_method`; the
+    status is BIASED where that distance is more than chance.
 
     **Arguments:** `level` of the bootstrap interval: the wider, the more the model is trusted; `num_bootstrap`
     resamples from NumPy's generator seeded with `seed`; `model` as in `doubly_robust`.

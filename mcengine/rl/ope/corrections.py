@@ -55,8 +55,8 @@ def direct_method(log: Log, model: Any = None) -> PolicyValue:
 
     The spread of V_0 from start to start says nothing of how wrong the model is, nor of the data it was fitted to. So
     the error bar is that of the doubly robust estimate with the same model (to which a fit that is rich enough comes
-    ever closer), `bias_seen` is the mean of the weighted residuals, and the status is BIASED where that is not 0 by
-    more than chance. Arguments and errors as in `doubly_robust`.
+    ever closer) and the distance from it, `bias_seen`, in quadrature; the status is BIASED where that distance is more
+    than chance. Arguments and errors as in `doubly_robust`.
 
     **When it lies:** where weights are so uneven that residuals show nothing; then it has their status.
     """
@@ -68,18 +68,25 @@ def direct_method(log: Log, model: Any = None) -> PolicyValue:
 def judged_by(
     units: Float[np.ndarray, " n"], reference: Float[np.ndarray, " n"], log: TrajectoryLog, model: ActionValues
 ) -> PolicyValue:
-    """mean(units) of a method that trusts a model, with the error bar of a `reference` that does not.
+    """mean(units) of a method that trusts a model, judged by a `reference` that does not.
 
-    BIASED where the two differ by more than `SEEN_WRONG` standard errors of their difference.
+    std_error^2 = reference's std_error^2 + bias^2, bias the difference of the means: whatever the model's bias B is in
+    reference's standard errors, an interval at 95 % covers at least .95, since B and a chance that hides it must meet
+    (.956 at B = 2.4, the worst). BIASED where bias is above `SEEN_WRONG` of its own standard errors.
     """
     difference = units - reference
-    error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.inf
     bias = float(difference.mean())
+    spread, own = (_standard_error(array) for array in (reference, difference))
     # The same units by another order of operations differ by rounding, and then by little more than its spread.
     rounding = 1e-12 * (np.abs(units).mean() + np.abs(reference).mean())
-    wrong = bool(abs(bias) > SEEN_WRONG * error + rounding)
-    moved = reference - reference.mean() + units.mean()
-    return from_units(moved, step_mean_weights(log), residuals_of(log, model), bias=bias, biased=wrong)
+    wider = np.hypot(1.0, bias / spread) if spread > rounding else 1.0
+    moved = units.mean() + wider * (reference - reference.mean())
+    biased = bool(abs(bias) > SEEN_WRONG * own + rounding)
+    return from_units(moved, step_mean_weights(log), residuals_of(log, model), bias=bias, biased=biased)
+
+
+def _standard_error(units: Float[np.ndarray, " n"]) -> float:
+    return float(units.std(ddof=1) / np.sqrt(len(units))) if len(units) > 1 else np.inf
 
 
 def step_mean_weights(log: TrajectoryLog) -> Float[np.ndarray, " n"]:

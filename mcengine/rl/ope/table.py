@@ -24,7 +24,7 @@ from mcengine.rl.ope.policy_value import OF_WEIGHTS
 
 # Below, a shorter error bar is luck or rounding: the estimator that assumes less is preferred.
 CLEARLY_SHORTER = 0.95
-# The error bars of these are those of DR and WDR: that theirs are as short says nothing for them.
+# Their error bars are those of DR and WDR and more, and so never shorter.
 BORROWED = ("DM", "MAGIC")
 # Standard errors of the mean weight from 1 at which behaviour probabilities are called wrong: by chance in 1 of 15,000.
 WRONG_WEIGHTS = 4.0

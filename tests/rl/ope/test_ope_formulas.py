@@ -9,6 +9,7 @@ import mcengine as mc
 from experiments.ope.mdp import exact_model
 from mcengine.rl import ope
 from mcengine.rl.ope.blended import simplex_minimum
+from mcengine.rl.ope.corrections import judged_by
 from mcengine.rl.ope.table import weights_of
 from tests.rl.ope.cases import DISCOUNT, log_of, ratios_of
 
@@ -212,8 +213,8 @@ def test_the_least_on_a_simplex():
 def test_the_direct_method_has_the_error_bar_of_its_corrections(log):
     exact = exact_model(log)
     direct, doubly = ope.direct_method(log, exact), ope.doubly_robust(log, exact)
-    assert direct.std_error == pytest.approx(doubly.std_error, rel=1e-9)
     assert direct.bias_seen == pytest.approx(direct.value - doubly.value, rel=1e-9)
+    assert direct.std_error == pytest.approx(np.hypot(doubly.std_error, direct.bias_seen), rel=1e-9)
     assert ope.direct_method(log, exact_model(log, shift=5.0)).status >= mc.Status.BIASED
 
 
@@ -251,3 +252,20 @@ def test_the_mean_weight_finds_wrong_behaviour_probabilities(log):
     found = ope.recommend(halved, {"IS": ope.importance_sampling(halved), "WIS": ope.importance_sampling(halved)})
     assert found.name is None
     assert "should be 1" in found.reason
+
+
+def test_a_model_wrong_by_any_amount_is_covered_or_flagged():
+    # The estimate itself plays no part: units that are the truth plus a bias, and a reference without it.
+    rng, covered, flagged = np.random.default_rng(8), [], []
+    log = log_of(HORIZON, N, seed=1)
+    none = ope.ActionValues(zeros(log), zeros(log))
+    for bias in (0.0, 1.0, 2.3, 4.0, 8.0):
+        for _ in range(10):
+            reference = rng.normal(size=N)
+            found = judged_by(np.full(N, bias / np.sqrt(N)), reference, log, none)
+            low, high = found.interval()
+            covered.append(low <= 0.0 <= high)
+            flagged.append((bias, found.status == mc.Status.BIASED))
+    assert np.mean(covered) > 0.92
+    assert np.mean([flag for bias, flag in flagged if bias == 8.0]) == 1.0
+    assert np.mean([flag for bias, flag in flagged if bias == 0.0]) <= 0.1

@@ -1,0 +1,96 @@
+"""`python -m experiments.ope.study`: estimators against data size, to results/ope/."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from experiments.figures import COLOURS, MARKERS
+from experiments.ope.repeats import digits_rows, mdp_rows, open_bandit_rows, summary
+from experiments.ope.report import markdown_table
+
+OUTPUT = Path("results/ope")
+# Sizes, and how rows of so many logs of one size are made.
+STUDIES: dict[str, tuple[list[int], Callable[[int, int], pd.DataFrame]]] = {
+    "mdp": ([100, 300, 1_000, 3_000], lambda logs, size: mdp_rows(logs, size, seed=size)),
+    "digits": ([400, 1_500, 6_000], lambda logs, size: digits_rows(logs, size, seed=1)),
+    "open_bandit_men": ([1_000, 3_000, 10_000], lambda logs, size: open_bandit_rows(logs, size, "men")),
+    "open_bandit_women": ([1_000, 3_000, 10_000], lambda logs, size: open_bandit_rows(logs, size, "women")),
+}
+TITLES = {
+    "mdp": "MDP of 20 steps (trajectories)", "digits": "digits as a bandit (images)",
+    "open_bandit_men": "Open Bandit, men (rounds)", "open_bandit_women": "Open Bandit, women (rounds)",
+}  # fmt: skip
+COLUMNS = {
+    "study": "", "size": "{:,}", "estimator": "", "rmse": "{:.3g}", "bias": "{:+.2g}", "median_error_bar": "{:.3g}",
+    "coverage": "{:.2f}", "median_k": "{:.2f}", "ok": "{:.0%}", "coverage_ok": "{:.2f}", "silent": "{:.1%}",
+}  # fmt: skip
+
+
+def measure(num_logs: int) -> pd.DataFrame:
+    """A row for each study, size and estimator."""
+    found = []
+    for study, (sizes, rows) in STUDIES.items():
+        for size in sizes:
+            started = time.perf_counter()
+            of_size = summary(rows(num_logs, size))
+            found.append(of_size.assign(study=study, size=size))
+            print(f"{study}, {size:,}: {num_logs} logs, {time.perf_counter() - started:.0f} s", flush=True)
+    return pd.concat(found, ignore_index=True)
+
+
+def draw(frame: pd.DataFrame, path: Path) -> None:
+    """Root mean square error against data size, a panel for each study; hollow where most logs are flagged."""
+    estimators = list(dict.fromkeys(frame["estimator"]))
+    studies = list(dict.fromkeys(frame["study"]))
+    figure, axes = plt.subplots(2, 2, figsize=(10.0, 7.6), layout="constrained")
+    for axis, study in zip(axes.flat, studies, strict=True):
+        for name, rows in frame[frame["study"] == study].groupby("estimator", sort=False):
+            number = estimators.index(str(name))
+            colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+            axis.loglog(rows["size"], rows["rmse"], color=colour, label=name, linewidth=1.2, alpha=0.8)
+            face = [colour if ok > 0.5 else "white" for ok in rows["ok"]]
+            axis.scatter(rows["size"], rows["rmse"], marker=marker, c=face, edgecolors=colour, zorder=3)
+        axis.set_title(TITLES[study])
+        axis.set_xlabel("data size")
+        axis.set_ylabel("root mean square error")
+        axis.legend(fontsize=7, ncols=2)
+    figure.suptitle("Off-policy estimators against data size (hollow: flagged in more than half of the logs)")
+    for suffix in ("png", "svg"):
+        with matplotlib.rc_context({"svg.hashsalt": "ope", "svg.fonttype": "none"}):
+            figure.savefig(
+                path.with_suffix(f".{suffix}"), dpi=150, metadata={"Date": None} if suffix == "svg" else None
+            )
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, then write table.csv, table.md and the figure."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.ope.study", description=__doc__)
+    parser.add_argument("--logs", type=int, default=100, help="logs of each size (default 100)")
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help=f"by default {OUTPUT}")
+    options = parser.parse_args(arguments)
+    if options.logs < 2:
+        parser.error(f"--logs must be at least 2, got {options.logs}")
+    frame = measure(options.logs)
+    options.output.mkdir(parents=True, exist_ok=True)
+    frame[[*COLUMNS, *(name for name in frame if name not in COLUMNS)]].to_csv(
+        options.output / "table.csv", index=False, float_format="%.6g"
+    )
+    (options.output / "table.md").write_text(markdown_table(frame.replace({np.inf: np.nan}), COLUMNS))
+    draw(frame, options.output / "rmse")
+    print(f"Written to {options.output}: table.csv, table.md, rmse.png, rmse.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
