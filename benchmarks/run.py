@@ -2,13 +2,25 @@
 
 from pathlib import Path
 
-from benchmarks import deep_tail, device_speed_up, distributions, gaussian_tail, memory, outputs, start_up
+from benchmarks import (
+    deep_tail,
+    device_speed_up,
+    distributions,
+    gaussian_tail,
+    memory,
+    mixture,
+    objectives,
+    outputs,
+    start_up,
+)
 from benchmarks.report import write_report
 
 OUTPUT = Path(__file__).resolve().parent.parent / "results" / "benchmarks" / "measured.md"
 SECTIONS = {
     "Start-up": start_up,
     "Gaussian tail, N(5, 1) proposal, 10^8 samples": gaussian_tail,
+    "A mixture in 10 dimensions, 4 x 10^6 samples": mixture,
+    "Policy objectives, 10^6 log-ratios": objectives,
     "Two devices against one, 10^8 samples": device_speed_up,
     "Draws": distributions,
     "Many outputs": outputs,
