@@ -1,8 +1,8 @@
 """What is estimated: an integrand and the measure it is integrated against.
 
 A problem offers the engine `target` (with `log_prob`), `integrand(x)`, `plain` (the proposal of plain Monte Carlo),
-`value_bound` (sup |f| where it is known), `exact` (the true value where it is known) and `exact_law` (the law of f(X), or
-of the score, where it is known: see `mcengine.laws`), the last two for tests and tables only.
+`value_bound` (sup |f| where it is known), and for tests and tables only `exact` (the true value where it is known) and
+`exact_law` (the law of f(X), or of the score, where it is known: see `mcengine.laws`).
 Functions are static: a new lambda is a new compilation. Put parameters of an integrand into an `equinox.Module` or a
 `jax.tree_util.Partial`, and a new number compiles nothing.
 """
