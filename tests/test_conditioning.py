@@ -154,6 +154,7 @@ def test_always_never_and_nan():
     np.testing.assert_allclose(found, [1.0, 0.0, 0.5, np.nan], rtol=1e-5)
 
 
+@pytest.mark.battery  # slow
 def test_the_last_day_of_an_index_in_closed_form(key):
     problem, smooth = index_fall(0.1, 5), conditional_index_fall(0.1, 5)
     assert smooth.exact == problem.exact

@@ -20,7 +20,14 @@ def keys_of_seed(seed, number):
 
 @pytest.mark.parametrize(
     "weighting",
-    [mc.weighting.Raw(), mc.weighting.SelfNormalised(), mc.weighting.Truncated(), mc.weighting.Clipped(0.0, 1.5)],
+    [
+        mc.weighting.SelfNormalised(),
+        mc.weighting.Truncated(),
+        *(
+            pytest.param(slow, marks=pytest.mark.battery)
+            for slow in (mc.weighting.Raw(), mc.weighting.Clipped(0.0, 1.5))
+        ),
+    ],
 )
 def test_a_replicate_is_an_estimate(weighting):
     for num_samples in (256, 3_000, 2**15):

@@ -37,6 +37,7 @@ def test_divergence_is_quadratic_near_by():
     assert frame["KL"].iloc[-1] < 0.9 * frame["quadratic model"].iloc[-1]
 
 
+@pytest.mark.battery  # slow
 def test_a_reused_batch_believes_too_much_and_the_weights_say_so():
     frame = batch_reuse.run()
     last = frame.loc[frame["objective"] == "unclipped"].iloc[-1]

@@ -64,6 +64,7 @@ def test_a_new_number_is_the_same_structure():
     assert jax.tree.structure(first) == jax.tree.structure(second)
 
 
+@pytest.mark.battery  # slow
 def test_levels_lead_to_the_price_of_black_and_scholes(key):
     run = mc.multilevel(key, OptionLevels(), budget=mc.Tolerance(atol=0.2), weak_order=1.0)
     assert abs(run.value - black_scholes_call()) < 0.2

@@ -114,6 +114,7 @@ def test_an_empty_bin_of_plain_samples_has_the_rule_of_three():
     assert result.interval()[1][2] == pytest.approx(3.0 / 4_096, rel=0.01)
 
 
+@pytest.mark.battery  # slow
 def test_tail_risk_of_replicates_covers():
     keys = jax.random.split(jax.random.key(2), 100)
     runs = mc.replicate(keys, LOSS, mc.Normal(1.0, 1.2), budget=mc.Samples(1_024), functional=mc.TailRisk([0.9, 0.95]))

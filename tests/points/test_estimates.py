@@ -75,7 +75,12 @@ def test_units_keep_their_keys_whatever_the_blocks():
     assert small.std_error == pytest.approx(large.std_error, rel=1e-3)
 
 
-@pytest.mark.parametrize("points", POINTS, ids=repr)
+# The others share the code that this is about.
+@pytest.mark.parametrize(
+    "points",
+    [p if i in (1, 3, 6) else pytest.param(p, marks=pytest.mark.battery) for i, p in enumerate(POINTS)],
+    ids=repr,
+)
 def test_the_same_bits_for_any_grouping_and_in_a_trace_nearly(points):
     def run(execution=mc.Execution(block_size=512)):
         return mc.estimate(jax.random.key(7), PEAK, points=points, budget=mc.Samples(5_000), execution=execution)
