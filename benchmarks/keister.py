@@ -2,7 +2,7 @@
 
 The bounds on points are twice what QMCPy's automatic Sobol rule takes for the same tolerance. A run takes one more
 doubling where the spread of its eight scrambles happens to be large, which a t interval cannot tell from a large error:
-in 8 dimensions, where 65,536 points are just enough, that is one run in twenty.
+in 8 dimensions, where 65,536 points are just enough, that is one run in ten to twenty.
 """
 
 import jax
