@@ -99,11 +99,11 @@ def test_on_policy_data_are_not_flagged(horizon):
 
 
 def test_several_loggers_divide_by_their_mean_density():
-    logs = drawn(3, 2_000, 9), drawn(3, 1_000, 10, on_policy=True)
+    logs = drawn(3, 1_000, 9), drawn(3, 500, 10, on_policy=True)
     tables = [log.behaviour for log in logs]
     states, actions, rewards = (np.concatenate([getattr(log, name) for log in logs]) for name in
                                 ("states", "actions", "rewards"))  # fmt: skip
-    logger = np.repeat([0, 1], [2_000, 1_000])
+    logger = np.repeat([0, 1], [1_000, 500])
     target = logs[0].logged.target
     together = ope.TrajectoryLog(
         rewards, np.log([table[states, actions] for table in tables]), actions=actions, states=states, logger=logger,
@@ -112,7 +112,7 @@ def test_several_loggers_divide_by_their_mean_density():
     densities = [np.prod(table[states, actions], axis=1) for table in tables]
     by_hand = np.prod(target[states, actions], axis=1) / (2 * densities[0] / 3 + densities[1] / 3)
     np.testing.assert_allclose(np.exp(together.log_weights[:, -1]), by_hand, rtol=1e-12)
-    alone = logs[0].log(0, 2_000)
+    alone = logs[0].log(0, 1_000)
     assert np.max(by_hand) < 0.5 * np.max(np.exp(alone.log_weights[:, -1]))
     for method in (ope.importance_sampling, ope.per_decision, ope.doubly_robust, ope.marginalised):
         found = method(together)
@@ -120,13 +120,13 @@ def test_several_loggers_divide_by_their_mean_density():
         assert abs(found.value - logs[0].exact) < 4 * found.std_error < 0.5
     # Two loggers that are one: nothing changes.
     twice = ope.TrajectoryLog(
-        alone.rewards, np.stack([alone.log_behaviour] * 2), alone.log_target, logger=np.arange(2_000) % 2
+        alone.rewards, np.stack([alone.log_behaviour] * 2), alone.log_target, logger=np.arange(1_000) % 2
     )
     np.testing.assert_allclose(twice.log_behaviour, alone.log_behaviour, atol=1e-12)
 
 
 def test_ends_do_not_make_marginal_weights_lack():
-    log = drawn(6, 3_000, 12).log(0, 3_000)
+    log = drawn(6, 1_500, 12).log(0, 1_500)
     # A trajectory ends where state 4 is left by action 1: how often depends on the policy.
     ends = (log.states == 4) & (log.actions == 1)
     before = np.cumsum(ends, axis=1) - ends
