@@ -1,17 +1,18 @@
 """From what every trajectory contributes to an `Estimate`: the engine's error bar, and a status that knows weights."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from mcengine import diagnostics, moments, pareto
 from mcengine.diagnostics import MAX_BIAS, Status
 from mcengine.from_arrays import estimate_from
 from mcengine.result import Estimate
 
 # What weights say about an estimate that is not their own mean.
-OF_WEIGHTS = (Status.HEAVY_TAIL, Status.DOMINATED, Status.UNRELIABLE, Status.NO_HITS)
+OF_WEIGHTS = (Status.HEAVY_TAIL, Status.DOMINATED, Status.UNRELIABLE, Status.NO_HITS, Status.NON_FINITE)
 # Fewer units than this behind a variance do not tell it: intervals from 10 rare events cover .93.
 MIN_CARRIERS = 10.0
 # Standard errors of the mean weight from 1 beyond which large weights that were due have not come (or probabilities are
@@ -56,7 +57,7 @@ def from_units(
     # Residuals that are all 0 are those of an exact model.
     seen = [weights] if residuals is None or not np.any(residuals) else [weights, residuals]
     if estimate is None:
-        estimate, views = estimate_from(None, units), [estimate_from(None, array) for array in seen]
+        estimate, views = estimate_from(None, units), [view_of(array) for array in seen]
         too_much = bool(abs(bias) > MAX_BIAS * estimate.std_error) if biased is None else biased
         codes = [estimate.status, Status.BIASED if too_much else Status.OK]
     else:
@@ -73,6 +74,35 @@ def from_units(
         "status_codes": np.int32(max(codes)),
     }
     return PolicyValue(**fields)
+
+
+class WeightView(NamedTuple):
+    """What the engine would say of weights if they were what is averaged."""
+
+    ess: Any
+    max_weight_share: Any
+    pareto_k: Any
+    status: Status
+
+
+def view_of(weights: Float[np.ndarray, " n"]) -> WeightView:
+    """By the engine's own rules, without the sums of an estimate: a log's weights are looked at by every estimator."""
+    size = np.abs(weights)
+    largest, hits = np.max(size), np.sum(size > 0)
+    relative = size / largest if largest > 0 else size
+    top = -np.sort(-relative)[: min(moments.MAX_TAIL, int(pareto.tail_size(len(size)))) + 1]
+    with np.errstate(all="ignore"):
+        # As in the engine: no tail is a NaN, by way of a division by zero.
+        k = pareto.k_hat(np.log(top), np.float64(hits), np)
+    total = np.sum(relative)
+    # All 0 where there is no weight at all.
+    ess, share = (total**2 / np.sum(relative**2), 1.0 / total) if total > 0 else (0.0, 0.0)
+    code = diagnostics.status_codes(
+        hits=hits, num_samples=np.float64(len(size)), num_units=np.float64(len(size)), value=np.float64(0.0),
+        std_error=np.float64(1.0), k=k, ess=ess, share=share, bias=0.0, nonfinite=~np.isfinite(largest), missed=False,
+        exact_interval=False, epsilon=0.0,
+    )  # fmt: skip
+    return WeightView(ess, share, k, Status(int(code)))
 
 
 def carriers(units: Float[np.ndarray, " n"]) -> float:

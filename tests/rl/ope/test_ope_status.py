@@ -9,7 +9,7 @@ import experiments.ope
 import mcengine as mc
 from experiments.ope import digits
 from mcengine.rl import ope
-from mcengine.rl.ope.policy_value import carriers, lacks_weight
+from mcengine.rl.ope.policy_value import carriers, lacks_weight, view_of
 from mcengine.rl.ope.table import weights_of
 from tests.rl.ope.cases import DISCOUNT, drawn, ratios_of
 
@@ -76,6 +76,20 @@ def test_large_weights_that_are_rare_are_seen_and_missed():
         log = digits.draw(1_500, seed)
         assert ope.importance_sampling(log).status >= mc.Status.DOMINATED
         assert ope.weighted_importance_sampling(log).status >= mc.Status.DOMINATED
+
+
+def test_weights_are_looked_at_as_the_engine_does():
+    rng = np.random.default_rng(13)
+    heavy, light, two_values = (
+        rng.pareto(1.5, 200),
+        rng.exponential(size=200),
+        np.where(rng.random(200) < 0.5, 0.5, 2.0),
+    )
+    for weights in (heavy, light, two_values, np.zeros(200)):
+        found, engine = view_of(weights), mc.estimate_from(None, weights)
+        assert found.status == engine.status
+        for name in ("ess", "max_weight_share", "pareto_k"):
+            np.testing.assert_allclose(getattr(found, name), getattr(engine, name), rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_who_carries_a_variance():
