@@ -13,7 +13,7 @@ from mcengine.rl.logged import LoggedPolicies
 
 
 class MDPLogs(NamedTuple):
-    """`count` trajectories of `horizon` steps to be cut into logs; by the behaviour policy, or the target's own."""
+    """`count` trajectories of `horizon` steps under one policy, to be cut into logs."""
 
     logged: LoggedPolicies
     behaviour: Float[np.ndarray, "states actions"]
@@ -22,10 +22,11 @@ class MDPLogs(NamedTuple):
     rewards: np.ndarray
 
     @classmethod
-    def draw(cls, horizon: int, count: int, seed: int, *, on_policy: bool = False) -> "MDPLogs":
-        """Trajectories drawn with JAX's key `seed`."""
+    def draw(cls, horizon: int, count: int, seed: int, policy: str = "behaviour") -> "MDPLogs":
+        """Trajectories drawn with JAX's key `seed`, under the policy "behaviour", "target" or "halfway" between."""
         logged = load_tabular_mdp(horizon=horizon)
-        behaviour = logged.target if on_policy else logged.behaviour
+        halfway = 0.5 * (logged.behaviour + logged.target)
+        behaviour = {"behaviour": logged.behaviour, "target": logged.target, "halfway": halfway}[policy]
         source = Trajectories(logged.mdp, behaviour)
         drawn = jax.jit(lambda key: sample_many(source, key, count))(jax.random.key(seed))
         return cls(logged, behaviour, *(np.asarray(part) for part in drawn))
@@ -38,12 +39,23 @@ class MDPLogs(NamedTuple):
 
     def log(self, first: int, size: int) -> ope.TrajectoryLog:
         """Trajectories first .. first + size - 1."""
-        rows = slice(first, first + size)
-        states, actions = self.states[rows], self.actions[rows]
-        return ope.TrajectoryLog(
-            self.rewards[rows], np.log(self.behaviour[states, actions]), actions=actions, states=states,
-            target_probabilities=self.logged.target[states], discount=round(float(self.logged.mdp.discount), 6),
-        )  # fmt: skip
+        return joined([self], first, size)
+
+
+def joined(loggers: list[MDPLogs], first: int, size: int) -> ope.TrajectoryLog:
+    """Trajectories first .. first + size - 1 of every logger, as one log."""
+    rows = slice(first, first + size)
+    states, actions, rewards = (
+        np.concatenate([getattr(of, name)[rows] for of in loggers]) for name in ("states", "actions", "rewards")
+    )
+    log_behaviour = np.stack([np.log(of.behaviour[states, actions]) for of in loggers])
+    several = len(loggers) > 1
+    logged = loggers[0].logged
+    return ope.TrajectoryLog(
+        rewards, log_behaviour if several else log_behaviour[0], actions=actions, states=states,
+        target_probabilities=logged.target[states], discount=round(float(logged.mdp.discount), 6),
+        logger=np.repeat(np.arange(len(loggers)), size) if several else None,
+    )  # fmt: skip
 
 
 def exact_model(log: ope.TrajectoryLog, shift: float = 0.0) -> ope.ActionValues:

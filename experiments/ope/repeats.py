@@ -1,13 +1,13 @@
 """Estimators on many logs whose truth is known: one row an estimate, and what the rows say together."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.ope import digits
-from experiments.ope.mdp import MDPLogs, exact_model
+from experiments.ope.mdp import MDPLogs, exact_model, joined
 from mcengine.rl import ope
 
 OPEN_BANDIT = digits.DATA.parent / "open_bandit"
@@ -31,12 +31,19 @@ def rows_of(logs: Iterable[Any], exact: float, model: Callable[[Any], Any] | Non
 
 
 def mdp_rows(
-    num_logs: int, size: int, *, horizon: int = 20, seed: int = 0, model: str = "fitted", on_policy: bool = False
+    num_logs: int,
+    size: int,
+    *,
+    horizon: int = 20,
+    seed: int = 0,
+    model: str = "fitted",
+    loggers: Sequence[str] = ("behaviour",),
 ) -> pd.DataFrame:
-    """Logs of `size` trajectories; `model` "exact", "shifted" (all values too high by a half) or "fitted"."""
-    logs = MDPLogs.draw(horizon, num_logs * size, seed, on_policy=on_policy)
+    """Logs of `size` trajectories, as many by each of `loggers`; `model` "exact", "shifted" (by a half) or "fitted"."""
+    each = size // len(loggers)
+    drawn = [MDPLogs.draw(horizon, num_logs * each, seed + 1_000_003 * i, policy) for i, policy in enumerate(loggers)]
     models = {"exact": exact_model, "shifted": lambda log: exact_model(log, shift=0.5), "fitted": None}
-    return rows_of((logs.log(i * size, size) for i in range(num_logs)), logs.exact, models[model])
+    return rows_of((joined(drawn, i * each, each) for i in range(num_logs)), drawn[0].exact, models[model])
 
 
 def digits_rows(num_logs: int, size: int, *, seed: int = 0) -> pd.DataFrame:

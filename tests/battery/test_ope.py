@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from experiments.ope.mdp import MDPLogs, exact_model
-from experiments.ope.repeats import digits_rows, mdp_rows, summary
+from experiments.ope.repeats import digits_rows, mdp_rows, open_bandit_rows, summary
 from mcengine.rl.ope.corrections import Corrections, doubly_robust_units, no_model
 from tests.statistics import MIN_COVERED, least_covered
 
@@ -18,6 +18,7 @@ REFERENCE = json.loads((Path(__file__).parents[1] / "data" / "tabular_mdp_rmse.j
 CASES = {
     "five steps": lambda: mdp_rows(RUNS, SIZE, horizon=5, seed=1),
     "ten steps, a wrong model": lambda: mdp_rows(RUNS, SIZE, horizon=10, seed=2, model="shifted"),
+    "two loggers": lambda: mdp_rows(RUNS, SIZE, horizon=5, seed=8, loggers=("behaviour", "halfway")),
     "one step": lambda: mdp_rows(RUNS, SIZE, horizon=1, seed=4),
     "digits": lambda: digits_rows(RUNS, 400),
 }
@@ -83,5 +84,10 @@ def test_twenty_steps_are_never_silently_wrong(rows_with_exact_model):
 
 @pytest.mark.parametrize("horizon", [1, 20])
 def test_on_policy_data_are_not_flagged(horizon):
-    for row in summary(mdp_rows(RUNS, 200, horizon=horizon, seed=6, on_policy=True)).itertuples():
+    for row in summary(mdp_rows(RUNS, 200, horizon=horizon, seed=6, loggers=("target",))).itertuples():
         assert row.ok >= 0.98, f"{row.estimator}: {1 - row.ok:.1%} flagged"
+
+
+def test_open_bandit_data_are_flagged():
+    for row in summary(open_bandit_rows(RUNS, 10_000, "women")).itertuples():
+        assert row.ok <= 0.02, f"{row.estimator}: {row.ok:.1%} called ok"

@@ -10,9 +10,9 @@ DISCOUNT = 0.98
 
 
 @functools.cache
-def drawn(horizon, count, seed, on_policy=False):
+def drawn(horizon, count, seed, policy="behaviour"):
     """So many trajectories, to be cut into logs."""
-    return MDPLogs.draw(horizon, count, seed, on_policy=on_policy)
+    return MDPLogs.draw(horizon, count, seed, policy=policy)
 
 
 def log_of(horizon, count, seed):

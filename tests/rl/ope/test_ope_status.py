@@ -106,14 +106,14 @@ def test_who_carries_a_variance():
 
 @pytest.mark.parametrize("horizon", [1, 8])
 def test_on_policy_data_are_not_flagged(horizon):
-    logs = drawn(horizon, 5 * 200, 8, on_policy=True)
+    logs = drawn(horizon, 5 * 200, 8, policy="target")
     for i in range(5):
         for name, estimate in ope.estimate_all(logs.log(200 * i, 200)).items():
             assert estimate.ok, f"{name} of log {i}: {estimate.status}"
 
 
 def test_several_loggers_divide_by_their_mean_density():
-    logs = drawn(3, 1_000, 9), drawn(3, 500, 10, on_policy=True)
+    logs = drawn(3, 1_000, 9), drawn(3, 500, 10, policy="target")
     tables = [log.behaviour for log in logs]
     states, actions, rewards = (np.concatenate([getattr(log, name) for log in logs]) for name in
                                 ("states", "actions", "rewards"))  # fmt: skip

@@ -31,5 +31,5 @@ def test_a_study_writes_its_table_and_figure(tmp_path, monkeypatch):
     assert study.main(["--logs", "2", "-o", str(tmp_path)]) == 0
     table = pd.read_csv(tmp_path / "table.csv")
     assert len(table) == 4 * 7
-    assert (tmp_path / "table.md").read_text().count("\n") == 2 + 4 * 7
+    assert (tmp_path / "README.md").read_text().count("\n| ") == 2 + 4 * 7
     assert all((tmp_path / f"rmse.{suffix}").stat().st_size > 10_000 for suffix in ("png", "svg"))
