@@ -83,7 +83,7 @@ def main() -> str:
                 "hand": lambda f=by_hand: jax.block_until_ready(f(*arrays)),
                 "ours": lambda f=ours: jax.block_until_ready(f(*arrays)),
             },
-            repeats=41,
+            repeats=201,
         )
         ratio = seconds["ours"] / seconds["hand"]
         cells = (f"{1e3 * seconds[side]:.2f}" for side in ("hand", "ours"))

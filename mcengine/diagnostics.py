@@ -4,8 +4,10 @@ Everything takes and returns NumPy or JAX arrays as its inputs are; `xp` is the 
 """
 
 import enum
+from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from mcengine import pareto
@@ -91,14 +93,9 @@ def k_hat(stats: SampleStats, xp: Any = np) -> Any:
     if xp is np:
         # Columns without a tail divide by zero on the way to their NaN.
         with np.errstate(all="ignore"):
-            return _k_hat_by_column(stats, np)
-    return _k_hat_by_column(stats, xp)
-
-
-def _k_hat_by_column(stats: SampleStats, xp: Any) -> Any:
-    # One column at a time: the fit takes a grid of candidates per tail value, and replicates may stand in front.
-    columns = range(stats.log_tail.shape[-2])
-    return xp.stack([pareto.k_hat(stats.log_tail[..., d, :], stats.tail_hits[..., d], xp) for d in columns], axis=-1)
+            return pareto.k_hat(stats.log_tail, stats.tail_hits, np)
+    of_column = partial(pareto.k_hat, xp=xp)
+    return jnp.vectorize(of_column, signature="(t),()->()")(stats.log_tail, stats.tail_hits)
 
 
 def status_codes(

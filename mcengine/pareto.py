@@ -44,8 +44,7 @@ def fit(excess: Any, count: Any, xp: ModuleType = np) -> tuple[Any, Any]:
     used = grid <= num_grid
     b = (1.0 - xp.sqrt(num_grid / (grid - 0.5))) / (3.0 * quartile) + 1.0 / largest
     b = xp.where(used & (b != 0), b, -1.0)
-    logs = xp.log1p(xp.minimum(-b[..., :, None] * x[..., None, :], 1e30))
-    k = xp.sum(xp.where(inside[..., None, :], logs, 0.0), axis=-1) / num
+    k = _sums_of_log1p(b, x, xp) / num
     log_likelihood = xp.where(used, num * (xp.log(xp.abs(b / k)) - k - 1.0), -xp.inf)
     weights = xp.exp(log_likelihood - xp.max(log_likelihood, axis=-1, keepdims=True))
     weights = weights / xp.sum(weights, axis=-1, keepdims=True)
@@ -55,6 +54,18 @@ def fit(excess: Any, count: Any, xp: ModuleType = np) -> tuple[Any, Any]:
     sigma = -k_mean / b_mean
     k_posterior = (num * k_mean + _PRIOR_WEIGHT * _PRIOR_K) / (num + _PRIOR_WEIGHT)
     return k_posterior[..., 0], sigma[..., 0]
+
+
+def _sums_of_log1p(b: Any, x: Any, xp: ModuleType) -> Any:
+    """sum_j log(1 - b_i x_j), shape [..., candidates] of [..., candidates] and [..., T]."""
+
+    def one(b: Any) -> Any:
+        return xp.sum(xp.log1p(xp.minimum(-b[..., None] * x, 1e30)), axis=-1)
+
+    if xp is np:
+        # Fresh memory for all products, at every call, would cost three times the logarithms in page faults.
+        return np.stack([one(b[..., i]) for i in range(b.shape[-1])], axis=-1)
+    return jax.vmap(one, in_axes=-1, out_axes=-1)(b)
 
 
 def quantile(p: Any, k: Any, sigma: Any, xp: ModuleType = np) -> Any:

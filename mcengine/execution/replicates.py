@@ -33,7 +33,7 @@ from mcengine.moments import Row
 
 # Small enough that masking a block down to 256 samples costs less than compiling again, large enough that reducing it
 # costs less than drawing it.
-LARGEST_BLOCK, SMALLEST_BLOCK = 2**12, 2**11
+LARGEST_BLOCK, SMALLEST_BLOCK = 2**12, 2**10
 # Beyond, one estimate keeps the machine busy by itself.
 MOST_SAMPLES = 2**22
 # Rows held before they are merged, and floats of them.
