@@ -1,9 +1,11 @@
 """How the errors of many outputs go together: their covariance, and the error bar of a combination of them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mcengine import numerics
@@ -22,17 +24,24 @@ def check_covariance(covariance: Any) -> None:
 
 
 class Combination(eqx.Module):
-    """A sum of outputs with known coefficients: `value`, `std_error` and `interval(level)`, NumPy float64."""
+    """What was made of several outputs: `value`, `std_error` and `interval(level)`; NumPy float64 from a script."""
 
     value: Any
     std_error: Any
     num_units: Any
 
     def interval(self, level: float = 0.95) -> tuple[Any, Any]:
-        """Two-sided Student-t interval (low, high) over units."""
+        """Two-sided Student-t interval (low, high) over units, of the structure of the value."""
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
-        return student_interval(self.value, self.std_error, self.num_units, level)
+
+        def of_leaf(value, std_error):
+            units = np.asarray(self.num_units)[(...,) + (None,) * (np.ndim(value) - np.ndim(self.num_units))]
+            return student_interval(value, std_error, units, level)
+
+        sides = jax.tree.map(of_leaf, self.value, self.std_error)
+        low, high = jax.tree.transpose(jax.tree.structure(self.value), jax.tree.structure((0, 0)), sides)
+        return low, high
 
 
 def covariance_matrix(row: Row, recipe: Recipe, xp: Any) -> Any:
@@ -81,6 +90,50 @@ def combine(value: Any, std_error: Any, coefficients: Any, row: Row, recipe: Rec
     return Combination(total[()], error[()], np.asarray(row.moments.count))
 
 
+def delta_method(
+    function: Callable[[Any], Any], value: Any, std_error: Any, row: Row, recipe: Recipe
+) -> tuple[Any, Any]:
+    """(function(outputs), its standard errors), leaf by leaf. See `mc.Estimate.function_of`."""
+    batch = np.ndim(row.stats.num_samples)
+    if recipe.covariance != "full" and recipe.num_outputs > 1:
+        raise ValueError(
+            "function_of: how the errors of several outputs go together is known only after "
+            'estimate(..., covariance="full").'
+        )
+    if isinstance(row.stats.num_samples, jax.Array):
+        return _delta_method(function, value, std_error, row, recipe, batch)
+    with jax.enable_x64(True):
+        value, std_error, row = jax.tree.map(jnp.asarray, (value, std_error, row))
+        found = _delta_method(function, value, std_error, row, recipe, batch)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[()], found)
+
+
+def _delta_method(function: Any, value: Any, std_error: Any, row: Row, recipe: Recipe, batch: int) -> tuple[Any, Any]:
+    columns, errors = (_columns(tree, batch, jnp) for tree in (value, std_error))
+    full = recipe.covariance == "full"
+    matrix = covariance_matrix(row, recipe, jnp) if full else errors[..., None] ** 2
+
+    def of_one(columns: Any, errors: Any, matrix: Any) -> tuple[Any, Any]:
+        def flat(columns: Any) -> tuple[Any, Any]:
+            found = function(recipe.unflatten(columns, jnp))
+            leaves = [jnp.asarray(leaf, columns.dtype) for leaf in jax.tree.leaves(found)]
+            return jnp.concatenate([leaf.reshape(-1) for leaf in leaves]), found
+
+        jacobian, found = jax.jacfwd(flat, has_aux=True)(columns)
+        # Where nothing that it depends on was seen to vary, neither was it.
+        seen = jnp.any(jnp.isfinite(errors)[None] & (jacobian != 0), axis=-1)
+        variance = jnp.einsum("mi,ij,mj->m", jacobian, jnp.where(jnp.isfinite(matrix), matrix, 0.0), jacobian)
+        error = jnp.where(seen, jnp.sqrt(jnp.maximum(variance, 0.0)), jnp.nan)
+        leaves, treedef = jax.tree.flatten(found)
+        sizes = np.cumsum([np.size(leaf) for leaf in leaves])[:-1]
+        parts = zip(jnp.split(error, sizes), leaves, strict=True)
+        return found, jax.tree.unflatten(treedef, [part.reshape(np.shape(leaf)) for part, leaf in parts])
+
+    for _ in range(batch):
+        of_one = jax.vmap(of_one)
+    return of_one(columns, errors, matrix)
+
+
 def _flat(coefficients: Any, recipe: Recipe) -> np.ndarray:
     """Coefficients [K] from an array of K numbers, or from a tree like the value whose leaves broadcast to it."""
     like = jax.tree.unflatten(recipe.treedef, [np.zeros(shape) for shape in recipe.shapes])
@@ -98,6 +151,6 @@ def _flat(coefficients: Any, recipe: Recipe) -> np.ndarray:
     raise ValueError(f"combination: coefficients must be of the value's structure and shapes {shapes}.")
 
 
-def _columns(tree: Any, batch: int) -> np.ndarray:
-    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(tree)]
-    return np.concatenate([leaf.reshape(*leaf.shape[:batch], -1) for leaf in leaves], axis=-1)
+def _columns(tree: Any, batch: int, xp: Any = np) -> Any:
+    leaves = jax.tree.leaves(tree)
+    return xp.concatenate([leaf.reshape(*leaf.shape[:batch], -1) for leaf in leaves], axis=-1)

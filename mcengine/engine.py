@@ -75,8 +75,9 @@ def estimate(
     - `mis`: how the components of a mixture proposal share the work, `mis.Balance()` by default.
     - `functional`: `Mean`, `Ratio`, `Histogram(edges)` or `TailRisk(levels)` of f; or a dict or sequence of them, whose
       results come in the same structure, all from the same samples.
-    - `covariance` of many outputs: "diagonal", each has its error bar; "full", with `result.covariance` and
-      `result.combination(c)`; None, error bars from means of about 64 batches, cheaper (ESS is then NaN).
+    - `covariance` of many outputs: "diagonal", each has its error bar; "full", with `result.covariance`,
+      `result.combination(c)` and `result.function_of(g)`; None, error bars from means of about 64 batches, cheaper
+      (ESS is then NaN).
     - `controls`: what is known besides, `Controls(function, means)`; their coefficients come from a pilot of its own.
 
     **Raises:** `ValueError` or `TypeError` for events of different shape, a proposal seen to miss part of the target

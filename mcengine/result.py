@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +13,7 @@ from jax.core import Tracer
 
 from mcengine import diagnostics, merging
 from mcengine.betting import Betting
-from mcengine.covariance import Combination, combine, covariance_matrix
+from mcengine.covariance import Combination, combine, covariance_matrix, delta_method
 from mcengine.diagnostics import Status
 from mcengine.moments import Row
 from mcengine.recipe import Recipe, finish_columns
@@ -142,6 +143,18 @@ class Estimate(eqx.Module):
         coefficient is not 0.
         """
         return combine(self.value, self.std_error, coefficients, self.row, self.recipe)
+
+    def function_of(self, function: Callable[[Any], Any]) -> Combination:
+        """g(value) of a smooth g, with standard errors by the delta method: sqrt(J C J'), J the Jacobian of g.
+
+        For ratios, differences of logarithms, ... of several outputs; a self-normalised mean is a `functional` or a
+        `weighting`. g maps a tree like `value` to any tree of arrays, in `jax.numpy`; it must be as good as linear
+        over the error bars, and the result is biased by its curvature (by O(1/n)).
+
+        **Raises:** `ValueError` for several outputs after a run without `covariance="full"`.
+        """
+        value, std_error = delta_method(function, self.value, self.std_error, self.row, self.recipe)
+        return Combination(value, std_error, self.num_units)
 
     def merge(self, other: "Estimate") -> "Estimate":
         """The estimate from both sets of samples, which must be independent (different keys) and of one problem.

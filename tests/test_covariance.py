@@ -102,6 +102,35 @@ def test_intervals_of_a_combination_cover():
     assert np.median(apart / runs.combination(c).std_error) > 1.1
 
 
+def log_of_ratio(value):
+    return {"log": jnp.log(value[1] / value[2]), "parts": value[:2] ** 2}
+
+
+def test_functions_of_outputs_have_the_error_bars_of_the_delta_method():
+    # E[x^2 + x / 2] = 1, E[exp(0.3 x)] = TOTAL, E[x] = 0: only there is the square not linear over its error bar.
+    keys = jax.random.split(jax.random.key(10), 400)
+    runs = mc.replicate(keys, PAIR, budget=mc.Samples(1_000), covariance="full")
+    made = runs.function_of(log_of_ratio)
+    low, high = made.interval()
+    assert covered(low["log"], high["log"], -np.log(TOTAL)) >= MIN_COVERED[400]
+    assert covered(low["parts"][:, 1], high["parts"][:, 1], 1.0) >= MIN_COVERED[400]
+    spread = np.std(made.value["log"], ddof=1)
+    assert np.median(made.std_error["log"]) == pytest.approx(spread, rel=0.15)
+
+
+def test_a_ratio_by_the_delta_method_is_the_functionals_own():
+    options = {"budget": mc.Samples(4_096), "execution": mc.Execution(block_size=4_096)}
+    key, proposal = jax.random.key(1), mc.Normal(0.3, 1.3)
+    ratio = mc.estimate(key, PAIR, proposal, functional=mc.Ratio(1, 2), **options)
+    both = mc.estimate(key, PAIR, proposal, covariance="full", **options).function_of(lambda value: value[1] / value[2])
+    assert both.value == pytest.approx(ratio.value, rel=1e-6)
+    assert both.std_error == pytest.approx(ratio.std_error, rel=1e-5)
+    in_jit = jax.jit(
+        lambda key: mc.estimate(key, PAIR, proposal, covariance="full", **options).function_of(log_of_ratio)
+    )(key)
+    assert in_jit.std_error["log"] == pytest.approx(both.std_error / both.value, rel=1e-3)
+
+
 def test_batches_give_error_bars_without_squares_of_samples():
     keys = jax.random.split(jax.random.key(9), 400)
     runs = mc.replicate(keys, PAIR, budget=mc.Samples(4_096), covariance=None)
@@ -149,6 +178,7 @@ def run(**options):
     [
         (lambda: run(covariance="block"), 'covariance must be "diagonal", "full" or None'),
         (lambda: run().combination(np.ones(3)), "known only after"),
+        (lambda: run().function_of(jnp.sum), "known only after"),
         (lambda: run(covariance="full").combination(np.ones(4)), "structure and shapes"),
         (lambda: run(covariance="full").combination({"a": 1.0}), "structure and shapes"),
         (lambda: run(covariance="full").combination(np.ones(3)).interval(1.0), "level must lie strictly"),

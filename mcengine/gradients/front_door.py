@@ -15,6 +15,7 @@ from mcengine.distributions import as_distribution
 from mcengine.engine import estimate
 from mcengine.execution.settings import Execution
 from mcengine.gradients.checks import as_parameters, check_fixed_support, check_moves, problem_at
+from mcengine.gradients.ratio import BesideOne, ratio_gradient
 from mcengine.gradients.samples import (
     Image,
     PathwiseSample,
@@ -65,7 +66,8 @@ def estimate_gradient(
       frozen: theta moves p and f, never the samples. In the pathwise form it must be a function.
     - `baseline`: takes beta s(x), whose mean is 0, out of every output of the score form; beta comes from a pilot.
     - `budget`, `points`, `weighting`, `controls`, `execution`: as in `estimate`. The means of `controls` are under the
-      target.
+      target. Self-normalised weights give the gradient of the ratio, grad mu = E_p[grad f + f s] - mu E_p[s], for
+      targets known up to a constant (which may depend on theta); see `RatioGradient`.
 
     **Returns:** an `Estimate` of {"value": mu, "gradient": grad mu}; where f is an array, the gradient is a Jacobian as
     `jax.jacobian` has it. It works inside `jit` and `vmap`; `jax.jacobian` of the score form's gradient is the Hessian.
@@ -79,17 +81,22 @@ def estimate_gradient(
 
     Source: P. Glasserman, Monte Carlo Methods in Financial Engineering, chapter 7; Mohamed et al. (2020), JMLR 21.
     """
+    if weighting.self_normalised:
+        if baseline:
+            raise ValueError(
+                "estimate_gradient: the mean of the score, which the baseline takes for 0, is not known of a density "
+                "without its constant. Leave out baseline, or use raw weights of a normalised target."
+            )
+        problem_at("estimate_gradient", problem_of, as_parameters("estimate_gradient", parameters))
+        problem_of = BesideOne(problem_of)
     problem, source, known = gradient_problem(problem_of, parameters, proposal, form=form, controls=controls)
     if baseline:
         known = _with_score(known, problem_of, parameters, form)
-    if weighting.self_normalised:
-        raise ValueError(
-            "estimate_gradient: a self-normalised estimate is a ratio, whose gradient is not the mean of the samples' "
-            "gradients. Use raw weights of a normalised target."
-        )
-    return estimate(
-        key, problem, source, budget=budget, points=points, weighting=weighting, controls=known, execution=execution
-    )
+    run = estimate(
+        key, problem, source, budget=budget, points=points, weighting=weighting, controls=known, execution=execution,
+        covariance="full" if weighting.self_normalised else "diagonal",
+    )  # fmt: skip
+    return ratio_gradient(run) if weighting.self_normalised else run
 
 
 @no_type_check

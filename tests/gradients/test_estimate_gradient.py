@@ -1,5 +1,6 @@
 """Gradients with error bars: closed forms, honest intervals, known variances, and mistakes named."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +9,9 @@ import pytest
 import mcengine as mc
 from tests.compilations import compilations
 from tests.gradients.cases import LOGITS, NORMAL, TAIL, assert_closed_form, beyond_four, lifetime, prize, square
+from tests.statistics import MIN_COVERED
+
+SELF_NORMALISED = mc.weighting.SelfNormalised()
 
 
 @pytest.mark.parametrize("name", ["normal, moving proposal", "tail, frozen proposal"])
@@ -54,6 +58,56 @@ def test_controls_know_the_sample_in_the_pathwise_form(key):
     run = mc.estimate_gradient(key, problem_of, 2.0, form="pathwise", controls=known, budget=mc.Samples(2**14))
     assert variance(run)["gradient"] < 1e-6  # 2 x is the control itself
     assert run.value["gradient"] == pytest.approx(4.0, rel=1e-4)
+
+
+class Bump(eqx.Module):
+    """N(loc, scale^2) up to a constant that depends on both."""
+
+    loc: jax.Array
+    scale: jax.Array
+
+    def log_prob(self, x):
+        return 3.0 * self.loc + jnp.square(self.scale) - 0.5 * jnp.square((x - self.loc) / self.scale)
+
+
+def powers(p):
+    return mc.Expectation(lambda x: {"square": x**2, "odd": jnp.stack([x, x**3])}, Bump(p["loc"], p["scale"]))
+
+
+@pytest.mark.parametrize(
+    ("form", "proposal"), [("score", mc.Normal(1.3, 1.0)), ("pathwise", lambda p: mc.Normal(p["loc"] - 0.2, 1.0))]
+)
+def test_gradients_of_self_normalised_estimates_cover(key, form, proposal):
+    options = {"form": form, "weighting": SELF_NORMALISED, "budget": mc.Samples(2_000)}
+    one = lambda key: mc.estimate_gradient(key, powers, NORMAL, proposal, **options)  # noqa: E731
+    keys = jax.random.split(key, 400)
+    runs = jax.jit(jax.vmap(one))(keys)
+    low, high = runs.interval()
+    m, s = NORMAL["loc"], NORMAL["scale"]
+    exact = {
+        "square": {"loc": 2 * m, "scale": 2 * s},
+        "odd": {"loc": np.asarray([1.0, 3 * m**2 + 3 * s**2]), "scale": np.asarray([0.0, 6 * m * s])},
+    }
+    inside = jax.tree.map(lambda a, b, t: np.sum((a <= t) & (t <= b), axis=0), low["gradient"], high["gradient"], exact)
+    assert all(np.all(count >= MIN_COVERED[400]) for count in jax.tree.leaves(inside))
+    alone = one(jax.random.clone(keys[7]))
+    for here, there in zip(jax.tree.leaves(alone.value), jax.tree.leaves(runs.value), strict=True):
+        np.testing.assert_allclose(here, there[7], rtol=2e-4, atol=2e-4)
+    assert alone.ok
+    assert alone.std_error["gradient"]["odd"]["loc"].shape == (2,)
+    with pytest.raises(TypeError, match="draw all samples in one run"):
+        alone.merge(alone)
+
+
+def test_a_parameter_that_moves_f_alone_has_no_score_to_be_flagged_for(key):
+    def problem_of(rate):
+        return mc.Expectation(lambda x: jnp.exp(rate * x), mc.Normal())
+
+    run = mc.estimate_gradient(
+        key, problem_of, 0.5, mc.Normal(0.3, 1.2), weighting=SELF_NORMALISED, budget=mc.Samples(2**14)
+    )
+    assert run.ok
+    assert run.value["gradient"] == pytest.approx(0.5 * np.exp(0.125), abs=4 * run.std_error["gradient"])
 
 
 @pytest.mark.parametrize("form", ["score", "pathwise"])
@@ -192,7 +246,8 @@ def level(p):
         ((lifetime, 1.0), {"form": "frozen"}, ValueError, "form must be 'score' or 'pathwise', got 'frozen'"),
         ((lifetime, 1.0, mc.Exponential(2.0)), {"form": "pathwise"}, ValueError, "fixed proposal do not move"),
         ((lifetime, 1.0), {"form": "pathwise", "baseline": True}, ValueError, "a control of the score form"),
-        ((lifetime, 1.0), {"weighting": mc.weighting.SelfNormalised()}, ValueError, "a ratio"),
+        ((lifetime, 1.0), {"weighting": SELF_NORMALISED, "baseline": True}, ValueError, "without its constant"),
+        ((lambda p: p, 1.0), {"weighting": SELF_NORMALISED}, TypeError, "problem_of must return an Expectation"),
         ((prize, LOGITS), {"form": "pathwise"}, ValueError, "Categorical is discrete"),
         ((beyond_four, TAIL), {"form": "pathwise"}, ValueError, "gradient of a Probability would silently be 0"),
         ((level, 1.0), {}, ValueError, "a threshold that is not differentiated"),

@@ -57,7 +57,7 @@ def _tamed(log: TrajectoryLog, model: Any, tame: Any) -> PolicyValue:
     residual = (log.rewards - model.q)[:, 0]
     tamed = tame(w)
     bias = float(np.mean((tamed - w) * residual))
-    return from_units(model.v[:, 0] + tamed * residual, w, w * residual, bias=bias)
+    return from_units(log, model.v[:, 0] + tamed * residual, w, w * residual, bias=bias)
 
 
 def _rounds(who: str, log: Log) -> TrajectoryLog:

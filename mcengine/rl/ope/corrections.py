@@ -82,7 +82,7 @@ def judged_by(
     wider = np.hypot(1.0, bias / spread) if spread > rounding else 1.0
     moved = units.mean() + wider * (reference - reference.mean())
     biased = bool(abs(bias) > SEEN_WRONG * own + rounding)
-    return from_units(moved, step_mean_weights(log), residuals_of(log, model), bias=bias, biased=biased)
+    return from_units(log, moved, step_mean_weights(log), residuals_of(log, model), bias=bias, biased=biased)
 
 
 def _standard_error(units: Float[np.ndarray, " n"]) -> float:
@@ -132,13 +132,13 @@ class Corrections(NamedTuple):
 
 def doubly_robust_value(log: TrajectoryLog, model: ActionValues) -> PolicyValue:
     """`doubly_robust` of checked arguments."""
-    return from_units(doubly_robust_units(log, model), step_mean_weights(log), residuals_of(log, model))
+    return from_units(log, doubly_robust_units(log, model), step_mean_weights(log), residuals_of(log, model))
 
 
 def weighted_doubly_robust_value(log: TrajectoryLog, model: ActionValues) -> PolicyValue:
     """`weighted_doubly_robust` of checked arguments."""
     units = model.v[:, 0] + Corrections.of(log, model).terms() @ log.discounts
-    return from_units(units, step_mean_weights(log), residuals_of(log, model))
+    return from_units(log, units, step_mean_weights(log), residuals_of(log, model))
 
 
 def no_model(log: TrajectoryLog) -> ActionValues:

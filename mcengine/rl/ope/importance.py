@@ -27,7 +27,7 @@ def importance_sampling(log: Log, weighting: Weighting = Raw()) -> PolicyValue:
         w = np.asarray(weights.from_log(jnp.asarray(log_weights)))
     # What it is linear in, for who carries its variance.
     units = w * (returns - estimate.value) if weighting.self_normalised else w * returns
-    return from_units(units, w, estimate=estimate)
+    return from_units(log, units, w, estimate=estimate)
 
 
 def weighted_importance_sampling(log: Log) -> PolicyValue:

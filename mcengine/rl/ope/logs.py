@@ -40,6 +40,7 @@ class TrajectoryLog(eqx.Module):
     states: Any
     target_probabilities: Float[np.ndarray, "n steps choices"] | None
     discount: float
+    continuous: bool
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class TrajectoryLog(eqx.Module):
             np.where(mask, array, 0.0) for array in (rewards, log_behaviour, log_target)
         )
         self.mask, self.actions, self.states, self.target_probabilities = mask, actions, states, probabilities
-        self.discount = float(discount)
+        self.discount, self.continuous = float(discount), bool(continuous)
 
     @property
     def num_units(self) -> int:

@@ -59,4 +59,4 @@ def marginalised(log: Log) -> PolicyValue:
     units = values[:, 0] + (state_ratios * residuals) @ log.discounts
     # State ratios are estimates that share their errors from step to step; the ratios of actions are not.
     balance = 1.0 + np.mean(ratios - 1.0, axis=-1)
-    return from_units(units, visited @ log.discounts, balance=balance)
+    return from_units(log, units, visited @ log.discounts, balance=balance)

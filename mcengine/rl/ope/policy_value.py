@@ -3,13 +3,16 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from mcengine import diagnostics, moments, pareto
+from mcengine import diagnostics, moments, pareto, weights
 from mcengine.diagnostics import MAX_BIAS, Status
 from mcengine.from_arrays import estimate_from
 from mcengine.result import Estimate
+from mcengine.rl.ope.logs import TrajectoryLog
 
 # What weights say about an estimate that is not their own mean.
 OF_WEIGHTS = (Status.HEAVY_TAIL, Status.DOMINATED, Status.UNRELIABLE, Status.NO_HITS, Status.NON_FINITE)
@@ -18,6 +21,8 @@ MIN_CARRIERS = 10.0
 # Standard errors of the mean weight from 1 beyond which large weights that were due have not come (or probabilities are
 # wrong), and how much of 1 may be missing by rounding.
 MISSING_WEIGHT, ROUNDING = 2.5, 1e-3
+# The same for squared ratios, which are at least what is due: no log with equal policies is near it.
+MISSING_SQUARES, PROBABILITY_ROUNDING = 2.0, 1e-6
 
 
 class PolicyValue(Estimate):
@@ -25,8 +30,9 @@ class PolicyValue(Estimate):
 
     `ess`, `pareto_k`, `max_weight_share` and the status are the worst of those of what the units contribute and of the
     weights and weighted residuals behind them, which a sum of a model's values and residuals would hide. DOMINATED also
-    where fewer than ten units carry the variance (`carriers`), and where the weights' mean is not 1 (`lacks_weight`):
-    weights that take few values have no tail for k-hat to see, and large ones that did not come no ESS.
+    where fewer than ten units carry the variance (`carriers`), where the weights' mean is not 1 (`lacks_weight`), and
+    where ratios are smaller than they have to be (`lacks_large_ratios`): weights that take few values have no tail for
+    k-hat to see, and large ones that did not come no ESS.
     """
 
     def merge(self, other: Estimate) -> Estimate:
@@ -38,6 +44,7 @@ class PolicyValue(Estimate):
 
 
 def from_units(
+    log: TrajectoryLog,
     units: Float[np.ndarray, " n"],
     weights: Float[np.ndarray, " n"],
     residuals: Float[np.ndarray, " n"] | None = None,
@@ -49,10 +56,11 @@ def from_units(
 ) -> PolicyValue:
     """mean(units), with the error bar of independent units and the worst diagnostics of all three.
 
-    **Arguments:** `weights` behind the units; `residuals`, weighted, of a model; `balance`, what has expectation 1
-    where behaviour probabilities are right, by default the weights; `estimate`, the engine's own where it has one with
-    these units, whose diagnostics have seen the weights; `bias`, what the method took away from (or added to) an
-    unbiased estimate, and `biased`, whether that is too much: by default above `MAX_BIAS` standard errors.
+    **Arguments:** the `log` that they are of; `weights` behind the units; `residuals`, weighted, of a model; `balance`,
+    what has expectation 1 where behaviour probabilities are right, by default the weights; `estimate`, the engine's own
+    where it has one with these units, whose diagnostics have seen the weights; `bias`, what the method took away from
+    (or added to) an unbiased estimate, and `biased`, whether that is too much: by default above `MAX_BIAS` standard
+    errors.
     """
     # Residuals that are all 0 are those of an exact model.
     seen = [weights] if residuals is None or not np.any(residuals) else [weights, residuals]
@@ -63,7 +71,8 @@ def from_units(
     else:
         bias, views, codes = float(estimate.bias_seen), [], [estimate.status]
     codes += [view.status for view in views if view.status in OF_WEIGHTS]
-    if min(map(carriers, (units, *seen))) < MIN_CARRIERS or lacks_weight(weights if balance is None else balance):
+    lacks = lacks_weight(weights if balance is None else balance) or lacks_large_ratios(log)
+    if lacks or min(map(carriers, (units, *seen))) < MIN_CARRIERS:
         codes.append(Status.DOMINATED)
     fields: dict[str, Any] = {field.name: getattr(estimate, field.name) for field in dataclasses.fields(estimate)}
     fields |= {
@@ -123,3 +132,24 @@ def lacks_weight(weights: Float[np.ndarray, " n"]) -> bool:
     """Whether the mean of weights is further from its expectation 1 than chance and rounding explain."""
     error = weights.std(ddof=1) / np.sqrt(len(weights)) if len(weights) > 1 else np.inf
     return bool(abs(weights.mean() - 1.0) > MISSING_WEIGHT * error + ROUNDING)
+
+
+def lacks_large_ratios(log: TrajectoryLog) -> bool:
+    """Whether squared ratios r = pi(a | s) / mu(a | s) are smaller than the log's own probabilities say they must be.
+
+    What was done has probabilities pi and mu, everything else together 1 - pi and 1 - mu; so by Cauchy and Schwarz
+    E_mu[r^2 | s] >= pi^2 / mu + (1 - pi)^2 / (1 - mu), with equality where there are two actions. Where the behaviour
+    policy mostly does what the target policy hardly ever does, this knows of the large ratios that are due before any
+    has come. False for densities, which have no rest.
+    """
+    if log.continuous:
+        return False
+    with jax.enable_x64(True):
+        ratios = np.asarray(weights.from_log(jnp.asarray(log.log_ratios)))
+    rest, rest_behaviour = 1.0 - np.exp(log.log_target), 1.0 - np.exp(log.log_behaviour)
+    # A rest of rounding errors is none.
+    there = log.mask & (rest > PROBABILITY_ROUNDING)
+    due = np.where(there, rest**2 / np.maximum(rest_behaviour, PROBABILITY_ROUNDING), 0.0) + ratios * (1.0 - rest)
+    missing = np.where(log.mask, due - ratios**2, 0.0).mean(axis=-1)
+    error = missing.std(ddof=1) / np.sqrt(len(missing)) if len(missing) > 1 else np.inf
+    return bool(missing.mean() > MISSING_SQUARES * error + ROUNDING)

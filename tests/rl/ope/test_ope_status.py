@@ -9,7 +9,7 @@ import experiments.ope
 import mcengine as mc
 from experiments.ope import digits
 from mcengine.rl import ope
-from mcengine.rl.ope.policy_value import carriers, lacks_weight, view_of
+from mcengine.rl.ope.policy_value import carriers, lacks_large_ratios, lacks_weight, view_of
 from mcengine.rl.ope.table import weights_of
 from tests.rl.ope.cases import DISCOUNT, drawn, ratios_of
 
@@ -102,6 +102,33 @@ def test_who_carries_a_variance():
     assert not lacks_weight(rng.exponential(size=1_000))
     assert lacks_weight(rng.uniform(0.8, 1.0, 1_000))
     assert not lacks_weight(np.ones(1_000))
+
+
+def rounds(behaviour, target, actions):
+    return ope.BanditLog(
+        actions, np.ones(len(actions)), np.log(behaviour[actions]),
+        target_probabilities=np.broadcast_to(target, (len(actions), len(target))),
+    ).trajectories  # fmt: skip
+
+
+def test_large_ratios_that_are_due_are_missed():
+    rng = np.random.default_rng(17)
+    behaviour, target = np.asarray([0.9, 0.06, 0.04]), np.asarray([0.2, 0.1, 0.7])
+    actions = rng.choice(3, p=behaviour, size=400)
+    assert not lacks_large_ratios(rounds(behaviour, target, actions))
+    never_the_last = actions[actions < 2]
+    assert lacks_large_ratios(rounds(behaviour, target, never_the_last))
+    # On average of two actions exactly what is due: chance alone is flagged, in 1 of 44 logs.
+    two = np.asarray([0.7, 0.3])
+    logs = [rounds(two, two[::-1], rng.choice(2, p=two, size=400)) for _ in range(200)]
+    assert sum(map(lacks_large_ratios, logs)) <= 12
+    assert not lacks_large_ratios(rounds(behaviour, behaviour, never_the_last))
+    assert not lacks_large_ratios(rounds(np.asarray([1.0]), np.asarray([1.0]), np.zeros(50, int)))
+
+
+def test_densities_have_no_rest_to_be_due():
+    log = ope.BanditLog(None, np.ones(3), np.full(3, 1.2), log_target=np.full(3, 0.1), continuous=True)
+    assert not lacks_large_ratios(log.trajectories)
 
 
 @pytest.mark.parametrize("horizon", [1, 8])
