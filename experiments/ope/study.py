@@ -74,8 +74,11 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
     """Root mean square error against data size, a panel for each study; hollow where most logs are flagged."""
     estimators = list(dict.fromkeys(frame["estimator"]))
     studies = list(dict.fromkeys(frame["study"]))
-    figure, axes = plt.subplots(3, 2, figsize=(11.0, 11.0), layout="constrained")
-    for axis, study in zip(axes.flat, studies, strict=True):
+    num_rows = -(-len(studies) // 2)
+    figure, axes = plt.subplots(num_rows, 2, figsize=(11.0, 3.7 * num_rows), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(studies) :]:
+        axis.remove()
+    for axis, study in zip(axes.flat, studies, strict=False):
         for name, rows in frame[frame["study"] == study].groupby("estimator", sort=False):
             again, number = divmod(estimators.index(str(name)), len(COLOURS))
             colour, marker = COLOURS[number], MARKERS[(number + 3 * again) % len(MARKERS)]
