@@ -9,9 +9,10 @@ import numpy as np
 from mcengine import weights
 from mcengine.rl.ope.logs import Log, TrajectoryLog, as_trajectories
 from mcengine.rl.ope.models import checked_values
-from mcengine.rl.ope.policy_value import PolicyValue, from_units
+from mcengine.rl.ope.policy_value import PolicyValue, from_units, met_with_a_status
 
 
+@met_with_a_status
 def switch(log: Log, model: Any = None, *, threshold: float | None = None) -> PolicyValue:
     """SWITCH: mean(V + w 1[w <= threshold] (reward - Q)): DR where weights are small, the model where they are not.
 
@@ -31,6 +32,7 @@ def switch(log: Log, model: Any = None, *, threshold: float | None = None) -> Po
     return _tamed(log, model, lambda w: np.where(w <= threshold, w, 0.0))
 
 
+@met_with_a_status
 def shrunk_doubly_robust(log: Log, model: Any = None, *, strength: float | None = None) -> PolicyValue:
     """DRos: mean(V + w' (reward - Q)), w' = w strength / (w^2 + strength) the optimistically shrunk weight.
 

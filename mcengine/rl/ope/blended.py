@@ -8,9 +8,10 @@ from jaxtyping import Float
 from mcengine.rl.ope.corrections import Corrections, judged_by
 from mcengine.rl.ope.logs import Log, as_trajectories
 from mcengine.rl.ope.models import checked_values
-from mcengine.rl.ope.policy_value import PolicyValue
+from mcengine.rl.ope.policy_value import PolicyValue, met_with_a_status
 
 
+@met_with_a_status
 def magic(log: Log, model: Any = None, *, level: float = 0.5, num_bootstrap: int = 200, seed: int = 0) -> PolicyValue:
     """MAGIC: sum_j x_j g_j, g_j = mean(V_0) + sum_{t <= j} discount^t D_t, D_t the corrections of WDR at step t.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from mcengine import weights
 from mcengine.rl.ope.logs import Log, TrajectoryLog, as_trajectories
 from mcengine.rl.ope.models import ActionValues, checked_values
-from mcengine.rl.ope.policy_value import PolicyValue, from_units
+from mcengine.rl.ope.policy_value import PolicyValue, from_units, met_with_a_status
 from mcengine.rl.ope.returns import (
     doubly_robust_return,
     self_normalised_terms,
@@ -22,6 +22,7 @@ from mcengine.rl.ope.returns import (
 SEEN_WRONG = 2.6
 
 
+@met_with_a_status
 def doubly_robust(log: Log, model: Any = None) -> PolicyValue:
     """DR: mean(V_0 + sum_t discount^t w_{0:t} delta_t), delta_t = reward_t + discount V_{t+1} - Q_t. Unbiased.
 
@@ -38,6 +39,7 @@ def doubly_robust(log: Log, model: Any = None) -> PolicyValue:
     return doubly_robust_value(log, checked_values(log, model))
 
 
+@met_with_a_status
 def weighted_doubly_robust(log: Log, model: Any = None) -> PolicyValue:
     """WDR: mean(V_0) + sum_t discount^t mean(w_{0:t} delta_t) / mean(w_{0:t}), delta as in `doubly_robust`.
 
@@ -50,6 +52,7 @@ def weighted_doubly_robust(log: Log, model: Any = None) -> PolicyValue:
     return weighted_doubly_robust_value(log, checked_values(log, model))
 
 
+@met_with_a_status
 def direct_method(log: Log, model: Any = None) -> PolicyValue:
     """DM: mean(V_0), what the model says, with the error bar of DR.
 

@@ -8,10 +8,11 @@ from mcengine import weights
 from mcengine.from_arrays import estimate_from
 from mcengine.rl.ope.corrections import doubly_robust_value, no_model, weighted_doubly_robust_value
 from mcengine.rl.ope.logs import Log, as_trajectories
-from mcengine.rl.ope.policy_value import PolicyValue, from_units
+from mcengine.rl.ope.policy_value import PolicyValue, from_units, met_with_a_status
 from mcengine.weighting import Raw, SelfNormalised, Weighting
 
 
+@met_with_a_status
 def importance_sampling(log: Log, weighting: Weighting = Raw()) -> PolicyValue:
     """IS: mean(w G), G = sum_t discount^t reward_t, w = prod_t pi(a_t | s_t) / mu(a_t | s_t). Unbiased.
 
@@ -38,6 +39,7 @@ def weighted_importance_sampling(log: Log) -> PolicyValue:
     return importance_sampling(log, SelfNormalised())
 
 
+@met_with_a_status
 def per_decision(log: Log) -> PolicyValue:
     """PDIS: mean(sum_t discount^t w_{0:t} reward_t): a reward is weighted by the decisions before it alone. Unbiased.
 
@@ -47,6 +49,7 @@ def per_decision(log: Log) -> PolicyValue:
     return doubly_robust_value(log, no_model(log))
 
 
+@met_with_a_status
 def weighted_per_decision(log: Log) -> PolicyValue:
     """WPDIS: sum_t discount^t R_t, R_t = mean(w_{0:t} reward_t) / mean(w_{0:t}): self-normalised at every step.
 

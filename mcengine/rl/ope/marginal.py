@@ -7,12 +7,13 @@ import numpy as np
 from mcengine import weights
 from mcengine.rl.ope.logs import Log, as_trajectories
 from mcengine.rl.ope.models import state_features
-from mcengine.rl.ope.policy_value import PolicyValue, from_units
+from mcengine.rl.ope.policy_value import PolicyValue, from_units, met_with_a_status
 
 # Observations that pull a coefficient to 0: enough for a feature that is never seen, and nothing for one that is.
 LEAST_RIDGE = 1e-6
 
 
+@met_with_a_status
 def marginalised(log: Log) -> PolicyValue:
     """MIS: mean(sum_t discount^t omega_t(s_t) r_t reward_t), omega_t the law of s_t under the target over the log's.
 

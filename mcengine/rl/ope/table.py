@@ -107,6 +107,11 @@ def _why(best: str, usable: dict[str, Estimate], num_all: int) -> str:
 
 def _why_none(estimates: dict[str, Estimate], weights: Estimate) -> str:
     name, least = min(estimates.items(), key=lambda item: int(item[1].status_code))
+    if weights.status not in OF_WEIGHTS:
+        return (
+            f"every estimator is flagged, though the weights are not; the least grave, {name}, says: "
+            f"{least.status.sentence} The rewards are too rare or too uneven for a log of {int(weights.num_samples):,}."
+        )
     return (
         f"every estimator is flagged; the least grave, {name}, says: {least.status.sentence} The weights have ESS "
         f"{weights.ess:.3g} of {int(weights.num_samples):,}, and the largest has {weights.max_weight_share:.0%} of "
