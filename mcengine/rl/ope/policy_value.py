@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ from mcengine.diagnostics import MAX_BIAS, MIN_UNITS, Status
 from mcengine.from_arrays import estimate_from
 from mcengine.result import Estimate
 from mcengine.rl.ope.logs import TrajectoryLog
+
+P = ParamSpec("P")
 
 # What weights say about an estimate that is not their own mean, and what is taken from the engine's own estimate.
 OF_WEIGHTS = (Status.HEAVY_TAIL, Status.DOMINATED, Status.UNRELIABLE, Status.NO_HITS, Status.NON_FINITE)
@@ -51,11 +53,11 @@ class PolicyValue(Estimate):
         raise TypeError("merge: estimate from both logs as one (with logger= where the behaviour policies differ).")
 
 
-def met_with_a_status(estimator: Callable[..., PolicyValue]) -> Callable[..., PolicyValue]:
+def met_with_a_status(estimator: Callable[P, PolicyValue]) -> Callable[P, PolicyValue]:
     """The estimator without NumPy's warnings: weights beyond the largest float are met with NON_FINITE."""
 
     @functools.wraps(estimator)
-    def quiet(*arguments: Any, **options: Any) -> PolicyValue:
+    def quiet(*arguments: P.args, **options: P.kwargs) -> PolicyValue:
         with np.errstate(over="ignore", invalid="ignore"):
             return estimator(*arguments, **options)
 
