@@ -18,12 +18,14 @@ python -m experiments.ope log=FILE [target=FILE] [SETTING=VALUE ...]
 
 Settings, from {config.CONF.name}/ope.yaml:
 """
+# What a setting may be where Hydra would take any word.
+KINDS = {"discount": (int, float), "ridge": (int, float), "folds": (int,), "horizon": (int, type(None))}
 
 
 def settings(overrides: list[str]) -> DictConfig:
     """conf/ope.yaml with the overrides of a command.
 
-    **Raises:** `ValueError` for a setting that there is not, with those near it.
+    **Raises:** `ValueError` for a setting that there is not, with those near it, and for a word in place of a number.
     """
     known = OmegaConf.to_container(OmegaConf.load(config.CONF / "ope.yaml"))
     assert isinstance(known, dict)
@@ -32,7 +34,12 @@ def settings(overrides: list[str]) -> DictConfig:
         if name not in names:
             raise ValueError(f"There is no setting {name!r}. {config.suggest(name, names, 'There are')}")
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(config.CONF)):
-        return hydra.compose("ope", overrides=overrides)
+        cfg = hydra.compose("ope", overrides=overrides)
+    for name, kind in KINDS.items():
+        if not isinstance(cfg[name], kind):
+            what = "a number" if float in kind else "a whole number"
+            raise ValueError(f"{name} must be {what}, got {cfg[name]}.")
+    return cfg
 
 
 def read(cfg: DictConfig) -> Any:
@@ -44,16 +51,18 @@ def read(cfg: DictConfig) -> Any:
         raise ValueError("Give the log: python -m experiments.ope log=FILE target=FILE; --help lists all settings.")
     if cfg.campaign is None:
         columns = ope.Columns(**{str(name): str(column) for name, column in cfg.columns.items()})
-        return ope.read_log(cfg.log, cfg.target, columns=columns, discount=cfg.discount, horizon=cfg.horizon)
+        return ope.read_log(cfg.log, cfg.target, columns=columns, discount=float(cfg.discount), horizon=cfg.horizon)
     if cfg.target not in (None, "uniform"):
         raise ValueError("The Open Bandit sample's target is the uniform policy; leave out target, or campaign.")
+    if cfg.discount != 1.0 or cfg.horizon is not None:
+        raise ValueError("The Open Bandit sample has rounds of one step; leave out discount and horizon, or campaign.")
     return ope.read_open_bandit(cfg.log, cfg.campaign).log
 
 
 def evaluate(cfg: DictConfig, console: Console) -> None:
     """Print the table and the recommendation, and write the table where `output` says."""
     log = read(cfg)
-    model = ope.fitted_q(log, folds=cfg.folds, ridge=cfg.ridge) if ope.can_be_fitted(log) else None
+    model = ope.fitted_q(log, folds=cfg.folds, ridge=float(cfg.ridge)) if ope.can_be_fitted(log) else None
     estimates = ope.estimate_all(log, model)
     frame, recommendation = as_frame(estimates), ope.recommend(log, estimates)
     console.print(terminal_table(frame))

@@ -41,7 +41,8 @@ def magic(log: Log, model: Any = None, *, level: float = 0.5, num_bootstrap: int
     resampled = _bootstrap(model.v[:, 0], corrections, log.discounts, num_bootstrap, np.random.default_rng(seed))
     low, high = np.quantile(resampled, [0.5 - 0.5 * level, 0.5 + 0.5 * level])
     distance = np.maximum(low - returns, 0.0) - np.maximum(returns - high, 0.0)
-    covariance = np.atleast_2d(np.cov(lengths, rowvar=False)) / log.num_units
+    # Of one trajectory there is none, and no bootstrap interval but WDR.
+    covariance = np.atleast_2d(np.cov(lengths, rowvar=False)) / log.num_units if log.num_units > 1 else 0.0
     blend = simplex_minimum(covariance + np.outer(distance, distance))
     return judged_by(lengths @ blend, lengths[:, -1], log, model)
 

@@ -8,6 +8,8 @@ import numpy as np
 # Of log-probabilities and of rows of probabilities: softmax outputs in float32 miss 1 by as much.
 ROUNDING = 1e-5
 MOST_PLACES = 5
+# From here on float64 leaves whole numbers out.
+MOST_EXACT = 2.0**53
 
 
 class Voice(NamedTuple):
@@ -51,6 +53,11 @@ class Voice(NamedTuple):
         sums = table.sum(axis=-1)
         self.refuse(mask & ~(np.abs(sums - 1.0) <= ROUNDING), f"{name} must sum to 1 over the actions", sums)
 
+    def check_exact(self, name: str, floats: Any) -> None:
+        """Raise for floats so large that several whole numbers are one."""
+        reason = f"{name} is a float of 2^53 or more, where whole numbers are no longer told apart"
+        self.refuse(np.abs(floats) >= MOST_EXACT, reason, floats)
+
     def whole(self, name: str, array: Any) -> Any:
         """The array as whole numbers, which may come as floats; None where there is none."""
         if array is None:
@@ -59,6 +66,7 @@ class Voice(NamedTuple):
         if not np.issubdtype(array.dtype, np.integer):
             floats = np.asarray(array, np.float64)
             self.refuse(~(floats == np.round(floats)), f"{name} must be whole numbers", floats)
+            self.check_exact(name, floats)
             array = floats
         return array.astype(np.int64)
 

@@ -12,6 +12,9 @@ from mcengine import weights
 from mcengine.rl.ope.checks import Voice, as_float, row, trajectory_and_step
 from mcengine.rl.ope.loggers import mean_behaviour
 
+# How far, relatively, a probability may be from itself by another way: float32 misses by .0001, float16 by .0005.
+AGREEMENT = 1e-3
+
 
 class TrajectoryLog(eqx.Module):
     """n trajectories of up to T steps, and the policy to be valued; NumPy arrays, padded behind the end.
@@ -22,14 +25,17 @@ class TrajectoryLog(eqx.Module):
 
     **Arguments:** `rewards` [n, T]; `log_behaviour` [n, T], log mu(a_t | s_t) of the logged actions, or [L, n, T] under
     each of L loggers with `logger` [n] saying who made which (see `mean_behaviour`); `log_target` [n, T], log pi(a_t |
-    s_t), or `target_probabilities` [n, T, A], pi(. | s_t), with `actions` [n, T] (whole numbers), or both;
-    `states` [n, T] (whole numbers) or [n, T, d] (features), which models need; `mask` [n, T], true at steps that
-    happened, by default all; `terminated` [n], by default true wherever the mask ends before T; `discount` in [0, 1];
-    `continuous`, whether log-probabilities are log-densities and so may be above 0; `voice`, how errors name an entry.
+    s_t), or `target_probabilities` [n, T, A], pi(. | s_t), with `actions` [n, T] (whole numbers), or both, which must
+    then agree; `states` [n, T] (whole numbers, each a value of its own) or [n, T, d] (features), which models need;
+    `mask` [n, T], true at steps that happened, by default all; `terminated` [n], by default true wherever the mask ends
+    before T; `discount` in [0, 1]; `continuous`, whether log-probabilities are log-densities and so may be above 0;
+    `voice`, how errors name an entry.
 
     **Raises:** `ValueError` naming the trajectory and step: shapes that differ, a mask with gaps or that leaves a
     trajectory without a step, rewards or log-probabilities that are NaN or infinite, positive log-probabilities of
-    discrete actions, behaviour probability 0 of a logged action, target probabilities that are none, a cut trajectory.
+    discrete actions, behaviour probability 0 of a logged action, target probabilities that are none or not those of
+    log_target, states without a feature axis that are no whole numbers, features that are NaN or infinite, a cut
+    trajectory.
     """
 
     rewards: Float[np.ndarray, "n steps"]
@@ -69,21 +75,27 @@ class TrajectoryLog(eqx.Module):
         mask = _checked_mask(voice, shape, mask, terminated)
         voice.refuse(mask & ~np.isfinite(rewards), "rewards are NaN or infinite", rewards)
         actions, probabilities = voice.whole("actions", actions), as_float(target_probabilities)
-        states = None if states is None else np.asarray(states)
         voice.check_shape("actions", actions, shape)
-        voice.check_shape("states", states, shape, (0, 1))
+        states = _checked_states(voice, states, mask)
         voice.check_shape("target_probabilities", probabilities, shape, (1,))
         voice.check_shape("log_target", log_target, shape)
         if probabilities is not None:
             voice.check_probabilities("target_probabilities", probabilities, mask)
         _check_actions(voice, actions, probabilities, mask)
-        if log_target is None:
-            log_target = _of_logged_actions(voice, actions, probabilities, mask)
+        of_actions = None
+        if probabilities is not None and actions is not None:
+            of_actions = _of_logged_actions(actions, probabilities, mask)
+        if log_target is None and of_actions is None:
+            raise ValueError(f"{voice.owner}: give log_target, or target_probabilities and actions.")
+        log_target = of_actions if log_target is None else log_target
         if log_behaviour.ndim == 3:
             log_behaviour = _of_all_loggers(voice, log_behaviour, logger, mask, discrete=not continuous)
         voice.check_shape("log_behaviour", log_behaviour, shape)
         for name, log_p in {"log_behaviour": log_behaviour, "log_target": log_target}.items():
             voice.check_log_probabilities(name, log_p, mask, discrete=not continuous)
+        # Densities may be compared with probabilities of bins, which are no densities.
+        if not (of_actions is None or log_target is of_actions or continuous):
+            _check_agreement(voice, log_target, of_actions, mask)
         voice.refuse(mask & (log_behaviour == -np.inf), "the behaviour probability of the logged action is 0")
         # Behind the end nothing happens under either policy: weights stay as they are and rewards are 0.
         self.rewards, self.log_behaviour, self.log_target = (
@@ -124,8 +136,8 @@ class BanditLog(eqx.Module):
 
     **Arguments:** `actions` [n], whole numbers (None where log-probabilities say all that is asked); `rewards` [n];
     `log_behaviour` [n], or [L, n] with `logger` [n]; `log_target` [n] or `target_probabilities` [n, A]; `contexts` [n]
-    (whole numbers) or [n, d] (features), which models need, by default one context for all; the rest as in
-    `TrajectoryLog`.
+    (whole numbers, each a value of its own) or [n, d] (features), which models need, by default one context for
+    all; the rest as in `TrajectoryLog`.
 
     **Raises:** `ValueError` naming the row, as `TrajectoryLog` does.
     """
@@ -197,9 +209,30 @@ def _check_actions(voice: Voice, actions: Any, probabilities: Any, mask: Any) ->
         voice.refuse(mask & (actions >= most), f"there are target_probabilities of {most} actions only", actions)
 
 
-def _of_logged_actions(voice: Voice, actions: Any, probabilities: Any, mask: Any) -> Any:
-    if probabilities is None or actions is None:
-        raise ValueError(f"{voice.owner}: give log_target, or target_probabilities and actions.")
+def _checked_states(voice: Voice, states: Any, mask: Any) -> Any:
+    """Whole numbers [n, T], 0 behind the end, or features [n, T, d]."""
+    if states is None:
+        return None
+    states = np.asarray(states)
+    voice.check_shape("states", states, mask.shape, (0, 1))
+    if not (np.issubdtype(states.dtype, np.number) or states.dtype == bool):
+        raise ValueError(f"{voice.owner}: states must be numbers, got {states.dtype}; number the states 0, 1, 2, ...")
+    if states.ndim == 2:
+        # Floats here are more often one feature than the names of states, of which each would be its own.
+        name = "states without a feature axis (for one feature write states[..., None])"
+        return voice.whole(name, np.where(mask, states, 0))
+    voice.refuse(mask[..., None] & ~np.isfinite(states), "states are NaN or infinite", states)
+    return states
+
+
+def _check_agreement(voice: Voice, log_target: Any, of_actions: Any, mask: Any) -> None:
+    """Raise where two ways to give pi(a_t | s_t) differ: IS would value one policy and DR another."""
+    given, other = (np.exp(np.where(mask, log_p, 0.0)) for log_p in (log_target, of_actions))
+    apart = np.abs(given - other) > AGREEMENT * np.maximum(given, other) + np.finfo(np.float32).tiny
+    voice.refuse(mask & apart, "log_target is not that of target_probabilities and actions", log_target)
+
+
+def _of_logged_actions(actions: Any, probabilities: Any, mask: Any) -> Any:
     logged = np.take_along_axis(probabilities, np.where(mask, actions, 0)[..., None], axis=-1)[..., 0]
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log(logged)

@@ -1,12 +1,14 @@
 """Marginalised importance sampling: a state is weighted by how often the target policy is there, not by its past."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mcengine import weights
+from mcengine.rl.ope.bases import basis_of
 from mcengine.rl.ope.logs import Log, as_trajectories
-from mcengine.rl.ope.models import state_features
 from mcengine.rl.ope.policy_value import PolicyValue, from_units, met_with_a_status
 
 # Observations that pull a coefficient to 0: enough for a feature that is never seen, and nothing for one that is.
@@ -41,19 +43,25 @@ def marginalised(log: Log) -> PolicyValue:
     log = as_trajectories(log)
     if log.states is None:
         raise ValueError("marginalised: the log needs states (contexts).")
-    features = np.where(log.mask[..., None], state_features(log), 0.0)
+    basis, (n, horizon) = basis_of(log), log.rewards.shape
+    here = [basis.at((log.mask[:, t], t)) for t in range(horizon)]
+    solvers = [states.ridge(LEAST_RIDGE) for states in here]
+
+    def fitted(t: int, targets: Any) -> Any:
+        """phi(s_t)' coefficients of a regression on phi(s_t), 0 behind the end."""
+        seen, found = log.mask[:, t], np.zeros(n)
+        found[seen] = here[t].values(solvers[t](targets[seen]))
+        return found
+
     with jax.enable_x64(True):
         ratios = np.asarray(weights.from_log(jnp.asarray(log.log_ratios)))
-    n, horizon, size = features.shape
-    grams = np.einsum("ntf,ntg->tfg", features, features) + LEAST_RIDGE * np.eye(size)
     values = np.zeros((n, horizon + 1))
     for t in reversed(range(horizon)):
-        targets = ratios[:, t] * (log.rewards[:, t] + log.discount * values[:, t + 1])
-        values[:, t] = features[:, t] @ np.linalg.solve(grams[t], features[:, t].T @ targets)
+        values[:, t] = fitted(t, ratios[:, t] * (log.rewards[:, t] + log.discount * values[:, t + 1]))
     state_ratios = np.zeros((n, horizon))
     before = np.ones(n)
     for t in range(horizon):
-        state_ratios[:, t] = features[:, t] @ np.linalg.solve(grams[t], features[:, t].T @ before)
+        state_ratios[:, t] = fitted(t, before)
         before = state_ratios[:, t] * ratios[:, t]
     visited = state_ratios * ratios
     residuals = ratios * (log.rewards + log.discount * values[:, 1:]) - values[:, :-1]

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mcengine.rl.ope.bases import Cells, Features, basis_of
 from mcengine.rl.ope.logs import Log, TrajectoryLog, as_trajectories
 
 FOLDS = 5
@@ -51,11 +52,13 @@ def fitted_q(log: Log, *, folds: int = FOLDS, ridge: float = RIDGE, share_steps:
     follows the noise it is then compared with and error bars are too short.
 
     **Arguments:** `folds`, at least 2, or 1 for no cross-fitting; trajectory i is in fold i mod folds, so logs sorted
-    by outcome must be shuffled; `ridge` > 0, observations that pull each coefficient to the mean (features are scaled
-    to mean square 1); `share_steps`, one regression over all steps, right where rewards and transitions do not depend
-    on the time, or one a step.
+    by outcome must be shuffled; of fewer trajectories each is a fold of its own, and of one trajectory there is no fit
+    but 0; `ridge` > 0, observations that pull each coefficient to the mean (features are scaled to mean square 1);
+    `share_steps`, one regression over all steps, right where rewards and transitions do not depend on the time, or one
+    a step.
 
-    **Raises:** `ValueError` without states, actions and target_probabilities, for a bad number of folds or ridge.
+    **Raises:** `ValueError` without states, actions and target_probabilities, for folds below 1 or a ridge that is not
+    positive.
 
     **When it lies:** a linear model of a value that is not linear is wrong however much data there is.
 
@@ -67,55 +70,38 @@ def fitted_q(log: Log, *, folds: int = FOLDS, ridge: float = RIDGE, share_steps:
         raise ValueError(
             "fitted_q: the log needs states (contexts), actions and target_probabilities; or give q and v."
         )
-    if not 1 <= folds <= log.num_units:
-        raise ValueError(f"fitted_q: folds must be 1 to {log.num_units} (the number of units), got {folds}.")
+    if folds < 1:
+        raise ValueError(f"fitted_q: folds must be at least 1, got {folds}.")
     if not ridge > 0:
         raise ValueError(f"fitted_q: ridge must be positive, got {ridge}.")
-    features = state_features(log)
+    states = basis_of(log)
     fold_of = np.arange(log.num_units) % folds
     q, v = np.zeros(log.rewards.shape), np.zeros(log.rewards.shape)
-    for fold in range(folds):
+    for fold in range(min(folds, log.num_units)):
         held_out = fold_of == fold
         training = ~held_out if folds > 1 else held_out
-        fitted = _fit_backwards(log, features, training, ridge, share_steps)
+        fitted = _fit_backwards(log, states, training, ridge, share_steps)
         q[held_out], v[held_out] = (values[held_out] for values in fitted)
     return ActionValues(q, v)
-
-
-def state_features(log: TrajectoryLog) -> Float[np.ndarray, "n steps features"]:
-    """One-hot rows of states that are whole numbers; else the features at mean square 1 and an intercept."""
-    states = np.where(log.mask.reshape(log.mask.shape + (1,) * (log.states.ndim - 2)), log.states, 0)
-    if states.ndim == 2:
-        codes, index = np.unique(states, return_inverse=True)
-        return np.eye(len(codes))[index.reshape(states.shape)]
-    if not np.all(np.isfinite(states)):
-        raise ValueError(f"states are NaN or infinite at {np.argwhere(~np.isfinite(states))[0].tolist()}.")
-    states = states.astype(np.float64)  # pixels of eight bits have no squares
-    scale = np.sqrt(np.sum(states**2, axis=(0, 1)) / log.mask.sum())
-    return np.concatenate([states / np.where(scale > 0, scale, 1.0), np.ones((*states.shape[:2], 1))], axis=-1)
 
 
 class _Regression:
     """Ridge regressions of many targets on the same rows, one for each action, about their common mean."""
 
-    def __init__(self, features: Any, actions: Any, num_actions: int, ridge: float):
-        self._features, self._rows = features, [actions == a for a in range(num_actions)]
-        penalty = ridge * np.eye(features.shape[-1])
-        self._grams = [features[rows].T @ features[rows] + penalty for rows in self._rows]
+    def __init__(self, states: Cells | Features, actions: Any, num_actions: int, ridge: float):
+        self._rows = [actions == a for a in range(num_actions)]
+        self._solvers = [states.at(rows).ridge(ridge) for rows in self._rows]
 
     def fit(self, targets: Any) -> tuple[float, Float[np.ndarray, "features actions"]]:
-        """(mean, coefficients): the fitted value of action a is mean + features . coefficients[:, a]."""
+        """(mean, coefficients): the fitted value of action a is mean + phi(s)' coefficients[:, a]."""
         mean = float(targets.mean()) if len(targets) else 0.0
         about = targets - mean
-        solved = [
-            np.linalg.solve(gram, self._features[rows].T @ about[rows])
-            for gram, rows in zip(self._grams, self._rows, strict=True)
-        ]
+        solved = [solve(about[rows]) for solve, rows in zip(self._solvers, self._rows, strict=True)]
         return mean, np.stack(solved, axis=-1)
 
 
 def _fit_backwards(
-    log: TrajectoryLog, features: Any, training: Bool[np.ndarray, " n"], ridge: float, share_steps: bool
+    log: TrajectoryLog, states: Cells | Features, training: Bool[np.ndarray, " n"], ridge: float, share_steps: bool
 ) -> tuple[Float[np.ndarray, "n steps"], Float[np.ndarray, "n steps"]]:
     """(Q_t, V_t) at every logged step, by a fit to the trajectories of `training`."""
     actions = np.where(log.mask, np.asarray(log.actions), 0)
@@ -129,9 +115,9 @@ def _fit_backwards(
         # The state after the horizon is not in the log: its value is 0 at the last step and unknown at any other.
         rows = seen & (((step < last) | (t == last)) if share_steps else (step == t))
         if regression is None or not share_steps or t == last - 1:
-            regression = _Regression(features[rows], actions[rows], probabilities.shape[-1], ridge)
+            regression = _Regression(states.at(rows), actions[rows], probabilities.shape[-1], ridge)
         mean, coefficients = regression.fit((log.rewards + log.discount * next_value)[rows])
-        values = mean + features @ coefficients
+        values = mean + states.values(coefficients)
         state_values = np.where(log.mask, np.sum(probabilities * values, axis=-1), 0.0)
         q[:, t] = np.take_along_axis(values[:, t], actions[:, t, None], axis=-1)[:, 0]
         v[:, t] = state_values[:, t]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcengine.rl.ope.logs import BanditLog
-from mcengine.rl.ope.tables import Table
+from mcengine.rl.ope.tables import Table, contents
 
 NUM_ITEMS = {"all": 80, "men": 34, "women": 46}
 
@@ -52,17 +52,17 @@ def read_open_bandit(source: Any, campaign: str) -> OpenBandit:
 def _table(source: Path, policy: str, campaign: str) -> Table:
     import pandas as pd  # as in `tables`
 
-    inside = f"{policy}/{campaign}/{campaign}.csv"
+    inside, name = f"{policy}/{campaign}/{campaign}.csv", f"{policy}/{campaign}"
     if source.is_dir():
         found = [path for path in (source / inside, source / f"{inside}.gz") if path.is_file()]
         if not found:
             raise ValueError(f"read_open_bandit: there is no {inside} (or {inside}.gz) below {source}.")
-        return Table(pd.read_csv(found[0]), f"{policy}/{campaign}")
+        return Table(contents(lambda: pd.read_csv(found[0]), name), name)
     if not zipfile.is_zipfile(source):
         raise ValueError(f"read_open_bandit: {source} is neither a folder nor a wheel (a zip file).")
     with zipfile.ZipFile(source) as wheel:
         try:
-            text = wheel.read(f"obp/dataset/obd/{inside}")
+            text = contents(lambda: wheel.read(f"obp/dataset/obd/{inside}"), name)
         except KeyError:
             raise ValueError(f"read_open_bandit: {source} does not hold obp/dataset/obd/{inside}.") from None
-    return Table(pd.read_csv(io.BytesIO(text)), f"{policy}/{campaign}")
+    return Table(contents(lambda: pd.read_csv(io.BytesIO(text)), name), name)

@@ -169,6 +169,65 @@ def test_one_hot_features_are_the_table(log):
     assert ope.marginalised(linear).value == pytest.approx(ope.marginalised(log).value, rel=1e-4)
 
 
+def test_tables_are_regressions_on_one_hot_features(log):
+    found, onehot = ope.fitted_q(log, folds=2, ridge=0.7), np.eye(5)[log.states]
+    values = np.zeros((N, HORIZON + 1, 2))
+    for fold in range(2):
+        out, after = np.arange(N) % 2 == fold, np.zeros((N, HORIZON))
+        for t in reversed(range(HORIZON)):
+            # Steps before the last, unless the last is meant: what comes after it is in no log.
+            steps = slice(0, HORIZON) if t == HORIZON - 1 else slice(0, HORIZON - 1)
+            x, a = onehot[~out, steps].reshape(-1, 5), log.actions[~out, steps].ravel()
+            y = (log.rewards + DISCOUNT * after)[~out, steps].ravel()
+            q = np.empty((N, HORIZON, 2))
+            for action in range(2):
+                gram = x[a == action].T @ x[a == action] + 0.7 * np.eye(5)
+                q[..., action] = y.mean() + onehot @ np.linalg.solve(
+                    gram, x[a == action].T @ (y - y.mean())[a == action]
+                )
+            values[out, t] = q[out, t]
+            v = np.sum(log.target_probabilities * q, axis=-1)
+            after = np.concatenate([v[:, 1:], np.zeros((N, 1))], axis=1)
+    by_hand = np.take_along_axis(values[:, :HORIZON], log.actions[..., None], axis=-1)[..., 0]
+    np.testing.assert_allclose(found.q, by_hand, rtol=1e-10)
+
+
+def test_as_many_states_as_rows_are_counted_and_not_made_one_hot():
+    # One-hot rows would need 29 GB.
+    n, rng = 30_000, np.random.default_rng(22)
+    rewards, half = rng.normal(size=(n, 2)), np.full((n, 2), 0.5)
+    log = ope.TrajectoryLog(
+        rewards, np.log(half), np.log(0.8 * half + 0.1), states=np.arange(2 * n).reshape(n, 2) * 7, discount=DISCOUNT
+    )
+    assert ope.marginalised(log).value == pytest.approx(ope.per_decision(log).value, rel=1e-5)
+    users = ope.BanditLog(
+        np.arange(n) // 5 % 2, rewards[:, 0], np.log(half[:, 0]), target_probabilities=half, contexts=7 * np.arange(n)
+    )
+    fold = np.arange(n) % 5
+    of_others = (rewards[:, 0].sum() - np.bincount(fold, rewards[:, 0])) / (n - np.bincount(fold))
+    np.testing.assert_allclose(ope.fitted_q(users).q[:, 0], of_others[fold], rtol=1e-9)
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_logs_of_fewer_trajectories_than_folds_have_their_table(n, horizon):
+    log = log_of(horizon, N, seed=1)
+    few = ope.TrajectoryLog(
+        log.rewards[:n], log.log_behaviour[:n], actions=log.actions[:n], states=log.states[:n],
+        target_probabilities=log.target_probabilities[:n],
+    )  # fmt: skip
+    estimates = ope.estimate_all(few)
+    assert {"IS", "WIS", "DR", "WDR", "DM"} < set(estimates)
+    for name, estimate in estimates.items():
+        assert np.isfinite(estimate.value), name
+        assert not estimate.ok, name
+    assert ope.recommend(few, estimates).name is None
+    # Each is judged by a fit to the others, and with no others by 0.
+    np.testing.assert_array_equal(
+        ope.fitted_q(few).q, ope.fitted_q(few, folds=n).q if n > 1 else np.zeros((1, horizon))
+    )
+
+
 def test_one_step_is_a_bandit(bandit):
     whole, decisions = ope.importance_sampling(bandit), ope.per_decision(bandit)
     assert whole.value == pytest.approx(decisions.value, rel=1e-12)

@@ -57,6 +57,17 @@ BAD = {
         {"mask": mask_with((1, 2)), "terminated": np.zeros(4, bool)},
         "not terminated, so the rewards after the cut are unknown: trajectory 1",
     ),
+    "a state between two": (changed("states", 0.5), r"states\[\.\.\., None\]\) must be whole.*2, step 1 \(0.5\)"),
+    "states too large for floats": (changed("states", 2.0**53), r"no longer told apart: trajectory 2, step 1 \(9.007"),
+    "states that are words": ({"states": np.full((4, 3), "a")}, "states must be numbers, got <U1"),
+    "a NaN feature": (
+        {"states": np.where(np.arange(24).reshape(4, 3, 2) == 15, np.nan, 1.0)},
+        r"states are NaN or infinite: trajectory 2, step 1 \(nan\)",
+    ),
+    "another target than that of the actions": (
+        {"log_target": np.log(np.where(np.arange(12).reshape(4, 3) == 7, 0.502, 0.5))},
+        "log_target is not that of target_probabilities and actions: trajectory 2, step 1",
+    ),
     "no target": ({"target_probabilities": None}, "give log_target, or target_probabilities and actions"),
     "a bad discount": ({"discount": 1.5}, r"discount must be one number in \[0, 1\], got 1.5"),
     "no trajectories": ({"rewards": np.ones((0, 3))}, r"not be empty, got \(0, 3\)"),
@@ -89,6 +100,33 @@ def test_densities_may_be_above_1():
     np.testing.assert_allclose(log.log_ratios, 1.0)
 
 
+def test_two_ways_to_give_a_target_agree_up_to_rounding():
+    rng = np.random.default_rng(21)
+    logits = rng.normal(scale=30.0, size=(50, 4, 5)).astype(np.float32)
+    largest = logits.max(axis=-1, keepdims=True)
+    log_p = logits - largest - np.log(np.exp(logits - largest).sum(axis=-1, keepdims=True))
+    actions = rng.integers(0, 5, (50, 4))
+    log_target = np.take_along_axis(log_p, actions[..., None], axis=-1)[..., 0]
+    mask = np.arange(4) < rng.integers(1, 5, (50, 1))
+    # Some are 0 in single precision and their logarithms are not; behind the end there is anything at all.
+    assert np.any(np.exp(log_target) == 0)
+    log = ope.TrajectoryLog(
+        np.ones((50, 4)), np.full((50, 4), -1.0), np.where(mask, log_target, 1e6), actions=actions, mask=mask,
+        target_probabilities=np.exp(log_p),
+    )  # fmt: skip
+    np.testing.assert_array_equal(log.log_target[mask], log_target[mask].astype(np.float64))
+    bins = GOOD | {"log_target": np.full((4, 3), 1.0), "continuous": True}
+    np.testing.assert_array_equal(ope.TrajectoryLog(**bins).log_target, 1.0)
+
+
+def test_states_behind_the_end_may_be_anything():
+    mask, states = mask_with((1, 2)), np.zeros((4, 3))
+    spoilt = np.where(mask, states, np.nan)
+    assert ope.TrajectoryLog(**(GOOD | {"states": spoilt, "mask": mask})).states.dtype == np.int64
+    features = ope.TrajectoryLog(**(GOOD | {"states": np.stack([spoilt, spoilt + 1.0], axis=-1), "mask": mask}))
+    assert np.isfinite(ope.doubly_robust(features).value)
+
+
 def test_rows_of_a_bandit():
     log_p, probabilities = np.log([0.5, 0.5, 0.5]), np.full((3, 2), 0.5)
     with pytest.raises(ValueError, match=r"BanditLog: rewards are NaN or infinite: row 1 \(nan\)"):
@@ -106,7 +144,7 @@ def test_models():
     with pytest.raises(ValueError, match=r"v is NaN or infinite at \[2, 1\]"):
         ope.doubly_robust(log, ope.ActionValues(np.ones((4, 3)), changed("rewards", np.nan)["rewards"]))
     for options, message in (
-        ({"folds": 5}, "folds must be 1 to 4"),
+        ({"folds": 0}, "folds must be at least 1, got 0"),
         ({"folds": 2, "ridge": 0.0}, "ridge must be positive"),
     ):
         with pytest.raises(ValueError, match=message):
