@@ -35,6 +35,10 @@ def weight(log_w: Weights, transformed: Weights, advantages: Advantages, log_pi:
 
 
 def score(log_w: Weights, transformed: Weights, advantages: Advantages, log_pi: Steps) -> Array:
-    """T(w) A log pi with T(w) held fixed, so that no sample is without gradient. Its value means nothing."""
+    """T(w) A log pi with T(w) held fixed, so that no sample is without gradient. Its value means nothing.
+
+    A weight of 0 counts for nothing, log pi = -inf included.
+    """
     del log_w
-    return lax.stop_gradient(weights.from_log(transformed)) * advantages * log_pi
+    w = lax.stop_gradient(weights.from_log(transformed))
+    return w * advantages * jnp.where(w > 0, log_pi, 0.0)

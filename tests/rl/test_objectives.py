@@ -238,7 +238,7 @@ def test_red_light_weights():
     ("make", "words"),
     [
         (lambda: of.ppo_clip(LOG_PI, LOG_MU[:, :3], ADVANTAGES), "log_mu has shape"),
-        (lambda: of.ppo_clip(LOG_PI, LOG_MU, ADVANTAGES[:, :3]), "advantages have shape"),
+        (lambda: of.ppo_clip(LOG_PI, LOG_MU, ADVANTAGES[:, :3]), "advantages has shape"),
         (lambda: of.ppo_clip(LOG_PI, LOG_MU, ADVANTAGES, mask=np.zeros(SHAPE, bool)), "mask leaves nothing of 35"),
         (lambda: of.ppo_clip(LOG_PI, LOG_MU, ADVANTAGES, mask=MASK[0]), "mask has shape"),
         (lambda: of.ppo_clip(-LOG_PI, LOG_MU, ADVANTAGES, discrete=True), "log_pi must be at most 0"),
