@@ -12,7 +12,9 @@ from mcengine.distributions.univariate import concrete
 def as_float(array: Any) -> Float[Array, "*shape"]:
     """At least float32: in half precision a count ends at 65,504 and an exponential at e^11."""
     array = jnp.asarray(array)
-    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        return array.astype(float)
+    return array.astype(jnp.float32) if array.dtype.itemsize < 4 else array
 
 
 def as_mask(owner: str, mask: Any, shape: tuple[int, ...]) -> Bool[Array, "*shape"]:

@@ -72,7 +72,9 @@ def temperature_dual(
     temperature = jnp.asarray(temperature, float)
     centred, largest = _below_largest(advantages, mask)
     count = jnp.maximum(jnp.sum(mask, axis=-1), 1).astype(float)
-    log_means = nn.logsumexp(_over(centred, temperature, mask), axis=-1) - jnp.log(count)
+    # The logarithm of an empty sum has a gradient of NaN.
+    log_w = jnp.where(jnp.any(mask, axis=-1, keepdims=True), _over(centred, temperature, mask), 0.0)
+    log_means = nn.logsumexp(log_w, axis=-1) - jnp.log(count)
     return temperature * jnp.asarray(epsilon, float) + _mean_of_states(temperature * log_means + largest, mask)
 
 
