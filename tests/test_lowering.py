@@ -6,6 +6,7 @@ import pytest
 
 import mcengine as mc
 from mcengine import rl
+from mcengine.rl import ope
 
 NORMAL = mc.Normal(0.0, 1.0)
 PAIR = mc.Mixture([mc.Normal([0.0, 1.0], 1.0), mc.Normal([2.0, 1.0], 1.0)], [0.3, 0.7])
@@ -42,15 +43,20 @@ def test_kernels_lower_for_cuda_and_tpu(name):
 
 LOG_P = jnp.full((4, 8), -1.0)
 COVARIANCES = jnp.broadcast_to(jnp.eye(8), (4, 8, 8))
+
+
+def of_two_actions(p, q):
+    """The divergence of policies with logits x and -x at every step."""
+    return rl.kl.categorical_kl(*(jnp.stack([x, -x], axis=-1) for x in (p, q)))
+
+
 OBJECTIVES = {
     "ppo_clip": lambda p: rl.objectives.ppo_clip(p, LOG_P, LOG_P),
     "dual_clip": lambda p: rl.objectives.dual_clip(p, LOG_P, LOG_P),
     "gspo": lambda p: rl.objectives.gspo(p, LOG_P, LOG_P, tokens=True),
     "cispo": lambda p: rl.objectives.cispo(p, LOG_P, LOG_P),
     "policy gradient": lambda p: rl.objectives.policy_gradient(p, LOG_P),
-    "ppo_kl": lambda p: rl.objectives.ppo_kl(
-        p, LOG_P, LOG_P, rl.kl.categorical_kl(LOG_P[..., None], p[..., None]), 0.1
-    ),
+    "ppo_kl": lambda p: rl.objectives.ppo_kl(p, LOG_P, LOG_P, of_two_actions(LOG_P, p), 0.1),
     "grpo": lambda p: rl.objectives.grpo(p, LOG_P, LOG_P[:, :1], LOG_P, 0.04),
     "dr_grpo": lambda p: rl.objectives.dr_grpo(p, LOG_P, LOG_P[:, :1], length=8.0),
     "gspo of sequences": lambda p: rl.objectives.gspo(p, LOG_P, LOG_P[:, :1]),
@@ -73,7 +79,7 @@ OBJECTIVES = {
     "q targets": lambda p: jnp.sum(rl.advantages.q_targets(p, p, p, rl.advantages.retrace_traces(p), 0.9)),
     "tree backup": lambda p: jnp.sum(rl.advantages.q_targets(p, p, p, rl.advantages.tree_backup_traces(p), 0.9)),
     "groups": lambda p: jnp.sum(rl.advantages.leave_one_out_advantages(p) * rl.advantages.group_advantages(p)),
-    "doubly robust": lambda p: jnp.sum(rl.ope.doubly_robust_return(p, p, p, p, 0.9)),
+    "doubly robust": lambda p: jnp.sum(ope.doubly_robust_return(p, p, p, p, 0.9)),
     "vtrace": lambda p: jnp.sum(rl.advantages.vtrace(p, p, p, p, 0.9).advantages),
     "diagnostics": lambda p: rl.update_diagnostics(p, LOG_P).ess,
     "trust region": lambda p: rl.trust_region_step(jnp.sum, lambda x: jnp.sum((x - LOG_P) ** 2), p)[1].kl,

@@ -203,7 +203,10 @@ def test_half_precision_counts_and_sums_beyond_65504(dtype, reduction):
 def test_the_padding_of_a_factor_reaches_no_gradient():
     factor = np.where(MASK, 1.0, np.nan)
     with_factor, without = (
-        jax.grad(of.ppo_clip)(jnp.asarray(PADDED), LOG_MU, ADVANTAGES, mask=MASK, factor=f) for f in (factor, None)
+        jax.grad(of.surrogate_loss)(
+            jnp.asarray(PADDED), LOG_MU, ADVANTAGES[:, :1], mask=MASK, level=levels.sequence, factor=f
+        )
+        for f in (factor, np.where(MASK, 1.0, 0.0))
     )
     np.testing.assert_array_equal(with_factor, without)
 
