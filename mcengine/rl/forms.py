@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from mcengine import weights
+from mcengine.rl.bounds import finite_log
 
 Weights = Float[Array, "*batch W"]
 Advantages = Float[Array, "*batch V"]
@@ -40,5 +41,4 @@ def score(log_w: Weights, transformed: Weights, advantages: Advantages, log_pi: 
     A weight of 0 counts for nothing, log pi = -inf included.
     """
     del log_w
-    w = lax.stop_gradient(weights.from_log(transformed))
-    return w * advantages * jnp.where(w > 0, log_pi, 0.0)
+    return lax.stop_gradient(weights.from_log(transformed)) * advantages * finite_log(log_pi)

@@ -50,10 +50,8 @@ def policy_gradient(
     """
     log_pi, signal = as_float(log_pi), as_float(signal)
     mask = checked("policy_gradient", log_pi, mask, discrete, {"log_pi": log_pi}, signal=signal)
-    # Every weight is 1, which the compiler sees.
-    log_w = jnp.zeros_like(log_pi)
-    terms = forms.score(log_w, log_w, held_fixed(signal, mask), jnp.where(mask, log_pi, 0.0))
-    return -reduction(terms, mask)
+    # The score form with every weight 1.
+    return -reduction(held_fixed(signal, mask) * jnp.where(mask, log_pi, 0.0), mask)
 
 
 def off_policy_gradient(

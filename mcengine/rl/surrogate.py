@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from mcengine import weights
 from mcengine.rl import forms, levels, reductions
+from mcengine.rl.bounds import bounded_weight
 from mcengine.rl.inputs import (
     as_float,
     as_mask,
@@ -22,9 +23,6 @@ from mcengine.rl.inputs import (
 from mcengine.rl.transforms import Identity
 
 Loss = Float[Array, ""]
-# e^60 = 1e26: a million such weights on advantages up to a million add up within float32 (3e38). Where exp overflows, a
-# clipped objective's gradient is 0 times infinity.
-LARGEST_LOG_WEIGHT = 60.0
 
 
 def surrogate_loss(
@@ -52,7 +50,7 @@ def surrogate_loss(
 
     **Raises:** `ValueError`, naming the argument, for shapes that differ, no steps, a mask that leaves nothing, NaN,
     a log_mu of -inf (what was done had probability 0), and log-probabilities above 0 of discrete actions; inside a
-    trace only for shapes, and a log_mu of -inf makes the loss NaN.
+    trace only for shapes.
     """
     log_pi, log_mu, advantages = (as_float(x) for x in (log_pi, log_mu, advantages))
     mask = checked("surrogate_loss", log_pi, mask, discrete, {"log_mu": log_mu}, advantages=advantages)
@@ -68,15 +66,10 @@ def surrogate_loss(
 
 
 def log_weights(log_pi: Array, log_mu: Array, level: Callable[..., Array], mask: Array) -> Array:
-    """level(log pi - log mu), mu held fixed, and at most `LARGEST_LOG_WEIGHT`."""
+    """level(log pi - log mu), mu held fixed, and at most `bounds.LARGEST_LOG_WEIGHT`."""
     # Masked first: what padding holds must not reach a gradient.
     log_pi, log_mu = jnp.where(mask, log_pi, 0.0), jnp.where(mask, log_mu, 0.0)
-    log_w = level(weights.log_ratio(log_pi, lax.stop_gradient(log_mu)), mask)
-    # Beyond the limit a bad action must still be pushed away: the value is held there, the gradient goes on. Infinity
-    # minus infinity is meant to be NaN: mu cannot have done that.
-    beyond = log_w > LARGEST_LOG_WEIGHT
-    excess = jnp.where(beyond, log_w, 0.0)
-    return jnp.where(beyond, LARGEST_LOG_WEIGHT + (excess - lax.stop_gradient(excess)), log_w)
+    return bounded_weight(level(weights.log_ratio(log_pi, lax.stop_gradient(log_mu)), mask))
 
 
 def held_fixed(signal: Array, mask: Array) -> Array:

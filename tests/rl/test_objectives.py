@@ -211,10 +211,6 @@ def test_the_padding_of_a_factor_reaches_no_gradient():
     np.testing.assert_array_equal(with_factor, without)
 
 
-def test_a_behaviour_probability_of_0_inside_a_trace_is_nan():
-    assert np.isnan(jax.jit(of.ppo_clip)(LOG_PI, np.where(MASK, LOG_MU, -np.inf), np.abs(ADVANTAGES)))
-
-
 def test_both_forms_of_gspo_have_one_gradient():
     a = np.broadcast_to(ADVANTAGES[:, :1], SHAPE)
     by_sequence = jax.grad(lambda p: of.gspo(p, LOG_MU, ADVANTAGES[:, :1], mask=MASK, epsilon=0.3, epsilon_high=0.4))
