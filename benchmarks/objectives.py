@@ -32,6 +32,13 @@ def gspo_by_hand(log_pi, log_mu, a):
     return -jnp.mean(jnp.minimum(s * a[:, 0], jnp.clip(s, 1 - 3e-4, 1 + 4e-4) * a[:, 0]))
 
 
+def grpo_by_hand(log_pi, log_mu, a):
+    """GRPO as published, the old policy its reference."""
+    r, away = jnp.exp(log_pi - log_mu), log_mu - log_pi
+    k3 = jnp.exp(away) - 1.0 - away
+    return -jnp.mean(jnp.minimum(r * a, jnp.clip(r, 0.8, 1.2) * a) - 0.04 * k3)
+
+
 def cispo_by_hand(log_pi, log_mu, a):
     """CISPO."""
     return -jnp.mean(lax.stop_gradient(jnp.minimum(jnp.exp(log_pi - log_mu), 5.0)) * a * log_pi)
@@ -57,6 +64,10 @@ OBJECTIVES: dict[str, tuple[Callable, Callable]] = {
     "PPO-clip": (ppo_by_hand, guarded(objectives.ppo_clip)),
     "dual clip": (dual_clip_by_hand, guarded(objectives.dual_clip)),
     "GSPO": (gspo_by_hand, lambda p, q, a: objectives.gspo(p, q, a[:, :1])),
+    "GRPO": (
+        grpo_by_hand,
+        lambda p, q, a: objectives.grpo(p, q, a, q, 0.04, kl_gradient="k3", kl_weighted=False),
+    ),
     "CISPO": (cispo_by_hand, guarded(objectives.cispo)),
     "V-trace policy gradient": (
         vtrace_gradient_by_hand,

@@ -177,8 +177,8 @@ def _both_outcomes(p: Bernoulli):
 
 
 def _expected(log_p, values):
-    """Each p times its value, 0 where p is 0."""
-    possible = log_p > -jnp.inf
+    """Each p times its value, 0 where p is 0, NaN where p is."""
+    possible = log_p != -jnp.inf
     return jnp.where(possible, jnp.exp(log_p) * jnp.where(possible, values, 0.0), 0.0)
 
 

@@ -73,6 +73,8 @@ def _arrays(owner: str, **arrays: Any) -> list[Array]:
     shape = next(iter(found.values())).shape
     if not shape:
         raise ValueError(f"{owner}: {next(iter(found))} must have an axis of steps, got one number.")
+    if 0 in shape:
+        raise ValueError(f"{owner}: there are no steps in arrays of shape {shape}.")
     require_shapes(owner, shape, **found)
     require_finite(owner, **found)
     return [x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float) for x in found.values()]
@@ -203,7 +205,7 @@ def q_targets(
     rewards: ArrayLike,
     q: ArrayLike,
     next_v: ArrayLike,
-    traces: ArrayLike,
+    traces: Any,
     discount: Any,
     *,
     terminated: Any = None,
@@ -212,11 +214,15 @@ def q_targets(
     """Q_t + delta_t + discount c_{t+1} (target_{t+1} - Q_{t+1}), delta_t = r_t + discount V(x_{t+1}) - Q_t.
 
     **Arguments:** `q`, Q(x_t, a_t); `next_v`, sum_a pi(a) Q(x_{t+1}, a) at the observation that followed; `traces` c_t
-    of the action taken at t: `retrace_traces`, lambda pi(a_t) for Tree backup, lambda for Q(lambda).
+    of the action taken at t, [..., T] or a number: `retrace_traces`, `tree_backup_traces`, lambda for Q(lambda).
 
     Source: Munos et al., Safe and efficient off-policy reinforcement learning (2016), equation 3 and table 1.
     """
-    rewards, q, next_v, traces = _arrays("q_targets", rewards=rewards, q=q, next_values=next_v, traces=traces)
+    rewards, q, next_v = _arrays("q_targets", rewards=rewards, q=q, next_values=next_v)
+    traces = jnp.asarray(traces, rewards.dtype)
+    traces = traces if traces.ndim else jnp.broadcast_to(traces, rewards.shape)
+    require_shapes("q_targets", rewards.shape, traces=traces)
+    require_finite("q_targets", traces=traces)
     ends = _ends("q_targets", rewards, discount, terminated, truncated)
     next_traces = jnp.concatenate([traces[..., 1:], jnp.zeros_like(traces[..., :1])], axis=-1)
     return q + backward(rewards + ends.bootstrap * next_v - q, next_traces * ends.onward)
@@ -227,12 +233,18 @@ def retrace_traces(log_ratios: ArrayLike, lambda_: float = 1.0) -> Steps:
     return lambda_ * weights.from_log(weights.truncated(jnp.asarray(log_ratios), 0.0))
 
 
+def tree_backup_traces(log_pi: ArrayLike, lambda_: float = 1.0) -> Steps:
+    """c_t = lambda pi(a_t | x_t): needs no behaviour probabilities, and is short even where the policies agree."""
+    return lambda_ * weights.from_log(jnp.asarray(log_pi))
+
+
 def group_advantages(
     rewards: ArrayLike, *, scale: str | None = "std", ddof: int = 0, epsilon: float = 1e-6
 ) -> Float[Array, "*groups n"]:
     """(R - mean of the group) / (std of the group + epsilon): GRPO; without the division (`scale=None`) Dr. GRPO.
 
-    Rewards 0 and 1 of mean 1/2 become -1 and 1. Libraries differ in ddof (0 or 1) and epsilon (1e-4 or 1e-6).
+    Rewards 0 and 1 of mean 1/2 become -1 and 1; equal rewards become 0 exactly. Libraries differ in ddof (0 or 1) and
+    epsilon (1e-4 or 1e-6).
 
     **Raises:** `ValueError` for groups of a single answer, which has no advantage over others.
     """
@@ -242,10 +254,12 @@ def group_advantages(
         raise ValueError(f"group_advantages: a group must have at least 2 answers, got {n}.")
     if scale not in ("std", None):
         raise ValueError(f"group_advantages: scale must be 'std' or None, got {scale!r}.")
-    centred = rewards - jnp.mean(rewards, axis=-1, keepdims=True)
+    # From the first: the mean of equal rewards rounds, and epsilon does not hide that.
+    shifted = rewards - rewards[..., :1]
+    centred = shifted - jnp.mean(shifted, axis=-1, keepdims=True)
     if scale is None:
         return centred
-    return centred / (jnp.std(rewards, axis=-1, ddof=ddof, keepdims=True) + epsilon)
+    return centred / (jnp.std(shifted, axis=-1, ddof=ddof, keepdims=True) + epsilon)
 
 
 def leave_one_out_advantages(rewards: ArrayLike) -> Float[Array, "*groups n"]:

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from mcengine import weights
+from mcengine.rl.bounds import finite_log
 
 Weights = Float[Array, "*batch W"]
 Advantages = Float[Array, "*batch V"]
@@ -35,6 +36,9 @@ def weight(log_w: Weights, transformed: Weights, advantages: Advantages, log_pi:
 
 
 def score(log_w: Weights, transformed: Weights, advantages: Advantages, log_pi: Steps) -> Array:
-    """T(w) A log pi with T(w) held fixed, so that no sample is without gradient. Its value means nothing."""
+    """T(w) A log pi with T(w) held fixed, so that no sample is without gradient. Its value means nothing.
+
+    A weight of 0 counts for nothing, log pi = -inf included.
+    """
     del log_w
-    return lax.stop_gradient(weights.from_log(transformed)) * advantages * log_pi
+    return lax.stop_gradient(weights.from_log(transformed)) * advantages * finite_log(log_pi)

@@ -46,4 +46,6 @@ def length_mean_of_tokens(log_ratio: Steps, mask: Mask) -> Steps:
     is that of `length_mean`. Source: GSPO-token, equation 14 of the same paper.
     """
     own = step(log_ratio, mask)
-    return lax.stop_gradient(length_mean(log_ratio, mask) - own) + own
+    # -inf minus -inf is NaN; the mean is -inf there by itself.
+    finite = jnp.where(own == -jnp.inf, 0.0, own)
+    return lax.stop_gradient(length_mean(log_ratio, mask) - finite) + finite

@@ -2,7 +2,8 @@
 
 All take log-probabilities of what was done, under the policy that learns (`log_pi`) and under the one that acted
 (`log_mu`, held fixed), advantages, and a mask; any network library may have made them. Shapes [..., T] with time or
-tokens last; advantages [..., T], or [..., 1] where a sequence has one. A loss is minus what is maximised.
+tokens last; advantages [..., T], or [..., 1] where a sequence has one. A loss is minus what is maximised. It is at
+least float32, whatever the precision of the arrays.
 
 Nothing here knows the state distribution: with `levels.step` the ratio of state visits is dropped, which biases the
 gradient by as much as the policies differ; `levels.prefix` and `levels.sequence` do not drop it.
@@ -18,69 +19,18 @@ from jaxtyping import Array, Float
 
 from mcengine import weights
 from mcengine.rl import forms, levels, reductions
-from mcengine.rl.inputs import as_mask, require_finite, require_log_probabilities, require_shapes
+from mcengine.rl.inputs import (
+    as_float,
+    as_mask,
+    require_finite,
+    require_log_probabilities,
+    require_possible,
+    require_shapes,
+)
+from mcengine.rl.kl import kl_loss
+from mcengine.rl.surrogate import Loss, checked, held_fixed, log_weights
+from mcengine.rl.surrogate import surrogate_loss as surrogate_loss
 from mcengine.rl.transforms import Clip, Identity, Truncate
-
-Loss = Float[Array, ""]
-
-
-def surrogate_loss(
-    log_pi: ArrayLike,
-    log_mu: ArrayLike,
-    advantages: ArrayLike,
-    *,
-    mask: Any = None,
-    level: Callable[..., Array] = levels.step,
-    transform: Callable[[Array], Array] = Identity(),
-    form: Callable[..., Array] = forms.weight,
-    reduction: Callable[..., Array] = reductions.token_mean,
-    factor: Any = None,
-    discrete: bool = False,
-) -> Loss:
-    """-reduction(form(log w, T(log w), A, log pi)), log w = level(log pi - log mu).
-
-    The whole family of clipped, truncated and weighted policy gradients; the functions below are choices from it.
-
-    **Arguments:** `level`, `transform`, `form`, `reduction` from the modules of these names; `factor`, held-fixed
-    weights besides, [..., T] or [..., 1] (see `importance_correction`); `discrete` actions, whose log-probabilities
-    are checked to be at most 0.
-
-    **Raises:** `ValueError`, naming the argument, for shapes that differ, a mask that leaves nothing, NaN, and
-    log-probabilities above 0 of discrete actions; inside a trace only for shapes.
-    """
-    log_pi, log_mu, advantages = (jnp.asarray(x) for x in (log_pi, log_mu, advantages))
-    mask = _checked("surrogate_loss", log_pi, log_mu, advantages, mask, discrete)
-    # Masked first: what padding holds must not reach a gradient.
-    log_pi, log_mu = jnp.where(mask, log_pi, 0.0), jnp.where(mask, log_mu, 0.0)
-    log_w = level(weights.log_ratio(log_pi, lax.stop_gradient(log_mu)), mask)
-    terms = form(log_w, transform(log_w), _held_fixed(advantages, mask), log_pi)
-    if factor is not None:
-        terms = terms * lax.stop_gradient(jnp.asarray(factor))
-    return -reduction(terms, _mask_of(terms, mask))
-
-
-def _held_fixed(advantages: Array, mask: Array) -> Array:
-    return lax.stop_gradient(jnp.where(_mask_of(advantages, mask), advantages, 0.0))
-
-
-def _mask_of(like: Array, mask: Array) -> Array:
-    """The mask of steps, or of sequences where `like` has one entry for each."""
-    return mask if like.shape == mask.shape else jnp.any(mask, axis=-1, keepdims=True)
-
-
-def _checked(owner: str, log_pi: Array, log_mu: Array, advantages: Array, mask: Any, discrete: bool) -> Array:
-    if log_pi.ndim == 0:
-        raise ValueError(f"{owner}: log_pi must have an axis of steps, got one number.")
-    require_shapes(owner, log_pi.shape, log_mu=log_mu)
-    if advantages.shape not in (log_pi.shape, (*log_pi.shape[:-1], 1)):
-        raise ValueError(
-            f"{owner}: advantages have shape {advantages.shape}, where {log_pi.shape} (one a step) or "
-            f"{(*log_pi.shape[:-1], 1)} (one a sequence) is needed."
-        )
-    mask = as_mask(owner, mask, log_pi.shape)
-    require_log_probabilities(owner, discrete, mask, log_pi=log_pi, log_mu=log_mu)
-    require_finite(owner, advantages=jnp.where(mask, advantages, 0.0) if advantages.shape == mask.shape else advantages)
-    return mask
 
 
 def policy_gradient(
@@ -98,12 +48,10 @@ def policy_gradient(
 
     Source: Williams (1992); Sutton et al. (2000).
     """
-    log_pi, signal = jnp.asarray(log_pi), jnp.asarray(signal)
-    mask = _checked("policy_gradient", log_pi, log_pi, signal, mask, discrete)
-    # Every weight is 1, which the compiler sees.
-    log_w = jnp.zeros_like(log_pi)
-    terms = forms.score(log_w, log_w, _held_fixed(signal, mask), jnp.where(mask, log_pi, 0.0))
-    return -reduction(terms, mask)
+    log_pi, signal = as_float(log_pi), as_float(signal)
+    mask = checked("policy_gradient", log_pi, mask, discrete, {"log_pi": log_pi}, signal=signal)
+    # The score form with every weight 1.
+    return -reduction(held_fixed(signal, mask) * jnp.where(mask, log_pi, 0.0), mask)
 
 
 def off_policy_gradient(
@@ -144,9 +92,7 @@ def ppo_clip(
 ) -> Loss:
     """-E[min(w A, clip(w, 1 - epsilon, 1 + epsilon_high) A)]; epsilon_high is epsilon unless given.
 
-    For A > 0 there is no gradient above 1 + epsilon_high, for A < 0 none below 1 - epsilon. GRPO is this with
-    `group_advantages` and `reductions.sequence_mean`; Dr. GRPO with `scale=None` there and
-    `reductions.ConstantLength`.
+    For A > 0 there is no gradient above 1 + epsilon_high, for A < 0 none below 1 - epsilon.
 
     Source: Schulman et al., Proximal Policy Optimization Algorithms (2017), equation 7.
     """
@@ -200,12 +146,84 @@ def ppo_kl(
 ) -> Loss:
     """-E[w A - beta KL(mu, pi)], `kl` the exact divergence at every step, [..., T] (`mcengine.rl.kl`).
 
-    `beta` follows the mean divergence once an iteration: see `adaptive_beta`. Source: Schulman et al. (2017), eq. 8.
+    `beta` follows the mean divergence once an iteration: see `adaptive_beta`. Where the padding of logits may be NaN,
+    give the divergence the mask too. Source: Schulman et al. (2017), eq. 8.
     """
-    kl = jnp.asarray(kl)
+    kl = as_float(kl)
     loss = surrogate_loss(log_pi, log_mu, advantages, mask=mask, reduction=reduction, discrete=discrete)
     require_shapes("ppo_kl", jnp.shape(log_pi), kl=kl)
-    return loss + beta * reduction(kl, as_mask("ppo_kl", mask, kl.shape))
+    mask = as_mask("ppo_kl", mask, kl.shape)
+    require_finite("ppo_kl", kl=jnp.where(mask, kl, 0.0), beta=jnp.asarray(beta))
+    return loss + beta * reduction(kl, mask)
+
+
+def grpo(
+    log_pi: ArrayLike,
+    log_mu: ArrayLike,
+    advantages: ArrayLike,
+    log_reference: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    epsilon: ArrayLike = 0.2,
+    epsilon_high: ArrayLike | None = None,
+    kl_gradient: str = "k2",
+    kl_weighted: bool = True,
+    mask: Any = None,
+    reduction: Callable[..., Array] = reductions.sequence_mean,
+    factor: Any = None,
+    discrete: bool = False,
+) -> Loss:
+    """PPO-clip of `group_advantages`, plus beta times k3 of KL(pi, reference), under one reduction.
+
+    **Arguments:** `advantages`, [..., 1] or [..., T]; `log_reference`, under a frozen third policy, and `beta`
+    (published: .04), together or neither; `kl_gradient` and `kl_weighted` as in `kl.kl_loss`: with its defaults, "k2"
+    and weights pi / mu, the gradient is that of KL(pi, reference) though mu took the actions. As published: "k3" and
+    no weights.
+
+    Source: Shao et al., DeepSeekMath (2024), equations 3 and 4.
+    """
+    loss = ppo_clip(
+        log_pi, log_mu, advantages, epsilon=epsilon, epsilon_high=epsilon_high, mask=mask, reduction=reduction,
+        factor=factor, discrete=discrete,
+    )  # fmt: skip
+    if (log_reference is None) != (beta is None):
+        raise ValueError("grpo: give log_reference and beta together, or neither.")
+    if log_reference is None or beta is None:
+        return loss
+    log_pi, log_mu, log_reference = (as_float(x) for x in (log_pi, log_mu, log_reference))
+    mask = checked("grpo", log_pi, mask, discrete, {"log_reference": log_reference})
+    require_finite("grpo", beta=jnp.asarray(beta))
+    weight = weights.from_log(log_weights(log_pi, log_mu, levels.step, mask)) if kl_weighted else None
+    penalty = kl_loss(log_pi, log_reference, gradient=kl_gradient, weight=weight, mask=mask)
+    return loss + beta * reduction(penalty, mask)
+
+
+def dr_grpo(
+    log_pi: ArrayLike,
+    log_mu: ArrayLike,
+    advantages: ArrayLike,
+    log_reference: ArrayLike | None = None,
+    beta: ArrayLike | None = None,
+    *,
+    length: float,
+    epsilon: ArrayLike = 0.2,
+    epsilon_high: ArrayLike | None = None,
+    kl_gradient: str = "k2",
+    kl_weighted: bool = True,
+    mask: Any = None,
+    factor: Any = None,
+    discrete: bool = False,
+) -> Loss:
+    """GRPO whose sums over tokens are divided by one `length`, for `group_advantages(rewards, scale=None)`.
+
+    Neither the length of an answer nor the spread of its group weighs it. Source: Liu et al., Understanding
+    R1-Zero-like training (2025), section 3.
+    """
+    return grpo(
+        log_pi, log_mu, advantages, log_reference, beta, epsilon=epsilon, epsilon_high=epsilon_high,
+        kl_gradient=kl_gradient, kl_weighted=kl_weighted, mask=mask, reduction=reductions.ConstantLength(length),
+        factor=factor, discrete=discrete,
+    )  # fmt: skip
 
 
 def gspo(
@@ -262,16 +280,20 @@ def importance_correction(
     transform: Callable[[Array], Array] = Truncate(2.0),
     level: Callable[..., Array] = levels.step,
     mask: Any = None,
+    discrete: bool = False,
 ) -> Float[Array, "*batch _"]:
     """T(w), w = learner / sampler, held fixed: the `factor` of a loss whose samples another program drew.
 
     For a sampler whose probabilities are not the learner's for the same parameters (other kernels, other precision):
     both are of the old parameters. `Truncate(C)` is truncated, `DropOutside(low, high)` masked importance sampling;
     `level` steps or whole sequences.
+
+    **Raises:** `ValueError` as `surrogate_loss`.
     """
-    log_learner, log_sampler = jnp.asarray(log_learner), jnp.asarray(log_sampler)
-    require_shapes("importance_correction", log_learner.shape, log_sampler=log_sampler)
-    mask = as_mask("importance_correction", mask, log_learner.shape)
-    require_log_probabilities("importance_correction", False, mask, log_learner=log_learner, log_sampler=log_sampler)
-    sides = (jnp.where(mask, side, 0.0) for side in (log_learner, log_sampler))
-    return lax.stop_gradient(weights.from_log(transform(level(weights.log_ratio(*sides), mask))))
+    log_learner, log_sampler = as_float(log_learner), as_float(log_sampler)
+    owner = "importance_correction"
+    require_shapes(owner, log_learner.shape, log_sampler=log_sampler)
+    mask = as_mask(owner, mask, log_learner.shape)
+    require_log_probabilities(owner, discrete, mask, log_learner=log_learner, log_sampler=log_sampler)
+    require_possible(owner, mask, log_sampler=log_sampler)
+    return lax.stop_gradient(weights.from_log(transform(log_weights(log_learner, log_sampler, level, mask))))

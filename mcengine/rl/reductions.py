@@ -1,11 +1,14 @@
 """Reductions: terms of steps, [..., T] (or [..., 1], one a sequence) and a mask, to the one number that is maximised.
 
-Libraries differ here more than anywhere else, and it changes how much a long sequence counts.
+Libraries differ here more than anywhere else, and it changes how much a long sequence counts. Sums and counts are at
+least float32, and so is the result.
 """
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
+
+from mcengine.rl.inputs import as_float
 
 Terms = Float[Array, "*batch T"]
 Mask = Bool[Array, "*batch T"]
@@ -13,7 +16,8 @@ Mask = Bool[Array, "*batch T"]
 
 def token_mean(terms: Terms, mask: Mask) -> Float[Array, ""]:
     """sum / number of unmasked terms: every token counts the same. NaN where the mask leaves nothing."""
-    return jnp.sum(_kept(terms, mask)) / jnp.sum(mask).astype(terms.dtype)
+    kept = _kept(terms, mask)
+    return jnp.sum(kept) / jnp.sum(mask).astype(kept.dtype)
 
 
 def sequence_mean(terms: Terms, mask: Mask) -> Float[Array, ""]:
@@ -21,14 +25,16 @@ def sequence_mean(terms: Terms, mask: Mask) -> Float[Array, ""]:
 
     Sequences without an unmasked term are left out. NaN where the mask leaves nothing.
     """
-    lengths = jnp.sum(mask, axis=-1).astype(terms.dtype)
-    means = jnp.sum(_kept(terms, mask), axis=-1) / jnp.maximum(lengths, 1.0)
-    return jnp.sum(means) / _number_of_sequences(mask, terms.dtype)
+    kept = _kept(terms, mask)
+    lengths = jnp.sum(mask, axis=-1).astype(kept.dtype)
+    means = jnp.sum(kept, axis=-1) / jnp.maximum(lengths, 1.0)
+    return jnp.sum(means) / _number_of_sequences(mask, kept.dtype)
 
 
 def sequence_sum(terms: Terms, mask: Mask) -> Float[Array, ""]:
     """Mean over sequences of the sum over their tokens: the gradient of an expected return."""
-    return jnp.sum(_kept(terms, mask)) / _number_of_sequences(mask, terms.dtype)
+    kept = _kept(terms, mask)
+    return jnp.sum(kept) / _number_of_sequences(mask, kept.dtype)
 
 
 class ConstantLength(eqx.Module):
@@ -45,7 +51,7 @@ class ConstantLength(eqx.Module):
 
 
 def _kept(terms: Terms, mask: Mask) -> Terms:
-    return jnp.where(mask, terms, 0.0)
+    return jnp.where(mask, as_float(terms), 0.0)
 
 
 def _number_of_sequences(mask: Mask, dtype) -> Float[Array, ""]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from mcengine import weights
 from mcengine.rl import levels
-from mcengine.rl.inputs import as_mask, require_shapes
+from mcengine.rl.inputs import as_float, as_mask, require_log_probabilities, require_possible, require_shapes
 
 
 class UpdateDiagnostics(NamedTuple):
@@ -39,15 +39,23 @@ def update_diagnostics(
     level: Any = levels.step,
     epsilon: ArrayLike = 0.2,
     epsilon_high: ArrayLike | None = None,
+    discrete: bool = False,
 ) -> UpdateDiagnostics:
     """Diagnostics of an update of pi with samples of mu; runs inside jit.
 
     **Arguments:** as in `surrogate_loss`; a `level` other than steps looks at those weights; `epsilon`, the bounds
     1 - epsilon and 1 + epsilon_high that an objective would clip at.
+
+    **Raises:** `ValueError` as `surrogate_loss`.
     """
-    log_pi, log_mu = lax.stop_gradient((jnp.asarray(log_pi), jnp.asarray(log_mu)))
-    require_shapes("update_diagnostics", log_pi.shape, log_mu=log_mu)
-    mask = as_mask("update_diagnostics", mask, log_pi.shape)
+    log_pi, log_mu = lax.stop_gradient((as_float(log_pi), as_float(log_mu)))
+    owner = "update_diagnostics"
+    if log_pi.ndim == 0:
+        raise ValueError(f"{owner}: log_pi must have an axis of steps, got one number.")
+    require_shapes(owner, log_pi.shape, log_mu=log_mu)
+    mask = as_mask(owner, mask, log_pi.shape)
+    require_log_probabilities(owner, discrete, mask, log_pi=log_pi, log_mu=log_mu)
+    require_possible(owner, mask, log_mu=log_mu)
     log_w = level(weights.log_ratio(jnp.where(mask, log_pi, 0.0), jnp.where(mask, log_mu, 0.0)), mask)
     kept = mask if log_w.shape == mask.shape else jnp.any(mask, axis=-1, keepdims=True)
     kept, log_w = kept.ravel(), log_w.ravel()

@@ -162,6 +162,51 @@ def test_retrace_targets_against_the_sum():
     np.testing.assert_allclose(adv.q_targets(rewards, q, following, traces, 0.95), wanted, rtol=1e-5)
 
 
+def a_walk(steps=6, actions=3):
+    """(rewards, Q(x_t, .), what followed: Q(x_{t+1}, .), pi(. | x_t), pi(. | x_{t+1}), actions) of one trajectory."""
+    q, policy = RNG.standard_normal((steps + 1, actions)), RNG.dirichlet(np.ones(actions), steps + 1)
+    return RNG.standard_normal(steps), q, policy, RNG.integers(0, actions, steps)
+
+
+def test_tree_backup_is_the_tree():
+    # Precup et al. (2000): every action's Q by its probability, the one that was taken by what it led to.
+    rewards, q, policy, taken = a_walk()
+    steps, time, discount = len(rewards), np.arange(len(taken)), 0.9
+    value = np.sum(policy * q, axis=1)
+    wanted = np.zeros(steps)
+    wanted[-1] = rewards[-1] + discount * value[-1]
+    for t in reversed(range(steps - 1)):
+        onwards = policy[t + 1].copy()
+        p_taken, onwards[taken[t + 1]] = onwards[taken[t + 1]], 0.0
+        wanted[t] = rewards[t] + discount * (onwards @ q[t + 1] + p_taken * wanted[t + 1])
+    traces = adv.tree_backup_traces(np.log(policy[time, taken]))
+    found = adv.q_targets(rewards, q[time, taken], value[1:], traces, discount)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    shorter = adv.tree_backup_traces(np.log(policy[time, taken]), 0.5)
+    np.testing.assert_allclose(shorter, 0.5 * policy[time, taken], rtol=1e-6)
+
+
+def test_q_lambda_is_the_mixture_of_corrected_n_step_returns():
+    # Harutyunyan et al. (2016): (1 - lambda) sum_n lambda^(n-1) of r + .. + discount^n E_pi Q, each corrected by
+    # E_pi Q - Q of the actions taken on the way; here as Q plus the sum of expected errors, which that equals.
+    rewards, q, policy, taken = a_walk()
+    steps, time, discount, lambda_ = len(rewards), np.arange(len(taken)), 0.9, 0.7
+    value, q_taken = np.sum(policy * q, axis=1), q[time, taken]
+
+    def corrected(t, n):
+        on_the_way = sum(discount**i * (rewards[t + i] + (value[t + i] - q_taken[t + i] if i else 0)) for i in range(n))
+        return on_the_way + discount**n * value[t + n]
+
+    wanted = []
+    for t in range(steps):
+        longest = steps - t
+        mixed = sum((1 - lambda_) * lambda_ ** (n - 1) * corrected(t, n) for n in range(1, longest))
+        wanted.append(mixed + lambda_ ** (longest - 1) * corrected(t, longest))
+    found = adv.q_targets(rewards, q_taken, value[1:], lambda_, discount)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    np.testing.assert_array_equal(adv.q_targets(rewards, q_taken, value[1:], np.full(steps, lambda_), discount), found)
+
+
 def test_returns_of_whole_episodes():
     rewards = np.asarray([[1.0, 2.0, 4.0]])
     np.testing.assert_allclose(adv.rewards_to_go(rewards, 0.5), [[3.0, 4.0, 4.0]])
@@ -175,10 +220,22 @@ def test_groups_of_right_and_wrong_answers():
     np.testing.assert_allclose(adv.group_advantages(answers, epsilon=0.0), [-1.0, 1.0, -1.0, 1.0])
     sample_std = adv.group_advantages(np.asarray([0.0, 1.0]), ddof=1, epsilon=0.0)
     np.testing.assert_allclose(sample_std, [-np.sqrt(0.5), np.sqrt(0.5)], rtol=1e-6)
-    np.testing.assert_allclose(adv.group_advantages(np.asarray([1.0, 1.0, 1.0])), np.zeros(3))
+    # Published codes differ: the spread of the sample and 1e-4, or that of the population and 1e-6.
+    both = np.asarray([[1.0, 0.0, 0.0]])
+    for ddof, epsilon in ((1, 1e-4), (0, 1e-6), (1, 1e-6), (0, 1e-4)):
+        wanted = (both - both.mean()) / (both.std(ddof=ddof) + epsilon)
+        np.testing.assert_allclose(adv.group_advantages(both, ddof=ddof, epsilon=epsilon), wanted, rtol=1e-6)
     rewards = RNG.standard_normal((3, 5))
     others = [[np.delete(row, i).mean() for i in range(5)] for row in rewards]
     np.testing.assert_allclose(adv.leave_one_out_advantages(rewards), rewards - others, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("n", "reward"), [(8, 1000.1), (16, 0.7), (3, 0.1), (3, 1.0), (5, -1e30)])
+@pytest.mark.parametrize("scale", ["std", None])
+def test_equal_rewards_have_no_advantage_at_all(n, reward, scale):
+    # The mean of equal numbers rounds, and so little over an epsilon of 1e-6 is an advantage of 1.
+    np.testing.assert_array_equal(adv.group_advantages(jnp.full((2, n), reward), scale=scale), np.zeros((2, n)))
+    np.testing.assert_array_equal(adv.leave_one_out_advantages(jnp.full(n, reward)), np.zeros(n))
 
 
 @pytest.mark.parametrize(
@@ -188,6 +245,9 @@ def test_groups_of_right_and_wrong_answers():
         (lambda: adv.gae(REWARDS * np.nan, NEXT, NEXT, 0.9, 0.9), "rewards must be finite"),
         (lambda: adv.gae(REWARDS, NEXT, NEXT, 0.9, 0.9, terminated=np.zeros(5, bool)), "terminated has shape"),
         (lambda: adv.vtrace(REWARDS, NEXT, NEXT, np.zeros(5), 0.9), "log_ratios has shape"),
+        (lambda: adv.q_targets(REWARDS, NEXT, NEXT, np.ones(5), 0.9), "traces has shape"),
+        (lambda: adv.q_targets(REWARDS, NEXT, NEXT, np.nan, 0.9), "traces must be finite"),
+        (lambda: adv.gae(*[REWARDS[:, :0]] * 3, 0.9, 0.9), r"gae: there are no steps in arrays of shape \(2, 0\)"),
         (lambda: adv.rewards_to_go(1.0), "must have an axis of steps"),
         (lambda: adv.rewards_to_go(REWARDS, np.ones(3)), "discount has shape"),
         (lambda: adv.next_values(NEXT, np.zeros(3)), "last has shape"),

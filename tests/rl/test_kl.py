@@ -145,6 +145,57 @@ def test_beta_follows_the_papers_rule():
         of(1.0, 0.1, 0.1, factor=0.5)
 
 
+NO_POLICY = ([np.nan, 1.0], [np.inf, 1.0], [-np.inf, -np.inf])
+
+
+@pytest.mark.parametrize("logits", NO_POLICY)
+def test_a_policy_of_nan_has_neither_divergence_nor_entropy(logits):
+    logits, other = np.asarray([[0.0, 1.0], logits]), np.zeros((2, 2))
+    for function, arrays in (
+        (kl.categorical_kl, (logits, other)),
+        (kl.categorical_kl, (other, logits)),
+        (kl.categorical_entropy, (logits,)),
+    ):
+        found = jax.jit(function)(*arrays)
+        assert np.isfinite(found[0])
+        assert np.isnan(found[1])
+        with pytest.raises(ValueError, match=r"the largest of logits.* must be finite, got .* at \[1\]"):
+            function(*arrays)
+
+
+KEPT = np.asarray([True, False, True])
+IDENTITY = np.broadcast_to(np.eye(2), (3, 2, 2))
+A, B = RNG.standard_normal((2, 3, 2))
+STEPS = -np.abs(RNG.standard_normal(3))
+# name: (what is differentiated along the array with padding, that array)
+MASKED = {
+    "categorical KL": (lambda x, **m: kl.categorical_kl(B, x, **m), A),
+    "diagonal KL": (lambda x, **m: kl.diagonal_gaussian_kl(x, x, B, np.ones((3, 2)), **m), np.abs(A)),
+    "full KL": (lambda x, **m: kl.gaussian_kl(B, x, A, IDENTITY, **m), (1.0 + A[..., :1] ** 2)[..., None] * IDENTITY),
+    "categorical entropy": (kl.categorical_entropy, A),
+    "diagonal entropy": (kl.diagonal_gaussian_entropy, np.abs(A)),
+    "k3": (lambda x, **m: kl.kl_estimate(x, STEPS, **m), 2.0 * STEPS),
+    "loss": (lambda x, **m: kl.kl_loss(x, STEPS, **m), 2.0 * STEPS),
+    "weighted loss": (lambda x, **m: kl.kl_loss(x, STEPS, weight=x, **m), 2.0 * STEPS),
+    "self-information": (kl.entropy_estimate, 2.0 * STEPS),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_padding_reaches_neither_value_nor_gradient(name):
+    function, at = MASKED[name]
+
+    def total(x, **mask):
+        found = function(x, **mask)
+        return jnp.sum(jnp.where(KEPT, found, 0.0)), found
+
+    clean = jax.grad(total, has_aux=True)(jnp.asarray(at))
+    kept = KEPT.reshape((3,) + (1,) * (at.ndim - 1))
+    padded = jax.grad(lambda x: total(x, mask=KEPT), has_aux=True)(jnp.asarray(np.where(kept, at, np.nan)))
+    np.testing.assert_allclose(padded[0], np.where(kept, clean[0], 0.0), rtol=1e-6)
+    np.testing.assert_allclose(padded[1], np.where(KEPT, clean[1], 0.0), rtol=1e-6)
+
+
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="estimator must be one of"):
         kl.kl_estimate(0.0, 0.0, "k4")
@@ -152,3 +203,15 @@ def test_mistakes_are_named():
         kl.kl_estimate(np.zeros(2), np.zeros(3))
     with pytest.raises(ValueError, match="logits_q has shape"):
         kl.categorical_kl(LOGITS, REFERENCE[0])
+    with pytest.raises(ValueError, match=r"weight has shape \(3,\), where \(3, 3\)"):
+        kl.kl_loss(np.zeros((3, 3)), np.zeros((3, 3)), weight=np.ones(3))
+    with pytest.raises(ValueError, match=r"covariance_p has shape \(3, 2\), where \(3, 2, 2\)"):
+        kl.gaussian_kl(A, A, B, B)
+    with pytest.raises(ValueError, match="scale_q must be positive and finite"):
+        kl.diagonal_gaussian_kl(A, np.ones((3, 2)), B, -np.ones((3, 2)))
+    with pytest.raises(ValueError, match="scale must be positive"):
+        kl.diagonal_gaussian_entropy(np.zeros(2))
+    with pytest.raises(ValueError, match="mask has shape"):
+        kl.entropy_estimate(STEPS, mask=KEPT[:2])
+    with pytest.raises(ValueError, match="axis of actions"):
+        kl.categorical_entropy(0.0)

@@ -161,6 +161,56 @@ def test_enormous_ratios_leave_no_nan():
     assert np.isfinite(jax.grad(of.cispo)(log_pi, log_mu, jnp.ones((1, 2)))).all()
 
 
+@pytest.mark.parametrize("log_ratio", [80.0, 100.0, 1e3, 1e9])
+@pytest.mark.parametrize("objective", [of.ppo_clip, of.gspo, of.surrogate_loss])
+def test_bad_actions_of_enormous_ratios_are_pushed_away_by_a_finite_gradient(objective, log_ratio):
+    value, gradient = jax.jit(jax.value_and_grad(objective))(
+        jnp.asarray([[-1.0]]), jnp.asarray([[-1.0 - log_ratio]]), jnp.asarray([[-1.0]])
+    )
+    assert value == pytest.approx(np.exp(60.0), rel=1e-5)
+    assert gradient == pytest.approx(np.exp(60.0), rel=1e-5)
+
+
+def test_weights_below_the_limit_are_as_they_are():
+    log_pi, log_mu = jnp.asarray([[-1.0]]), jnp.asarray([[-60.0]])
+    value, gradient = jax.value_and_grad(of.surrogate_loss)(log_pi, log_mu, jnp.asarray([[-2.0]]))
+    assert value == 2.0 * jnp.exp(jnp.asarray(59.0))
+    assert gradient == value
+
+
+@pytest.mark.parametrize(
+    "objective", [of.cispo, of.off_policy_gradient, of.ppo_clip, lambda *x: of.gspo(*x, tokens=True)]
+)
+def test_what_the_new_policy_never_does_has_weight_0(objective):
+    log_pi, log_mu = jnp.asarray([[-jnp.inf, -1.0]]), jnp.full((1, 2), -1.0)
+    value, gradient = jax.value_and_grad(objective)(log_pi, log_mu, jnp.ones((1, 2)))
+    assert np.isfinite(value)
+    assert gradient[0, 0] == 0
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("reduction", [reductions.token_mean, reductions.sequence_mean, reductions.sequence_sum])
+def test_half_precision_counts_and_sums_beyond_65504(dtype, reduction):
+    log_pi = jnp.full((1, 80_000), -1.0, dtype)
+    value, gradient = jax.value_and_grad(of.ppo_clip)(log_pi, log_pi, -log_pi, reduction=reduction)
+    assert value == (-80_000.0 if reduction is reductions.sequence_sum else -1.0)
+    assert gradient.dtype == dtype
+    assert np.isfinite(gradient.astype(jnp.float32)).all()
+    assert reduction(-log_pi, jnp.ones(log_pi.shape, bool)) == -value
+
+
+def test_the_padding_of_a_factor_reaches_no_gradient():
+    factor = np.where(MASK, 1.0, np.nan)
+    with_factor, without = (
+        jax.grad(of.surrogate_loss)(
+            jnp.asarray(PADDED), LOG_MU, ADVANTAGES[:, :1], mask=MASK, level=levels.sequence, factor=f
+        )
+        for f in (factor, np.where(MASK, 1.0, 0.0))
+    )
+    np.testing.assert_array_equal(with_factor, without)
+
+
 def test_both_forms_of_gspo_have_one_gradient():
     a = np.broadcast_to(ADVANTAGES[:, :1], SHAPE)
     by_sequence = jax.grad(lambda p: of.gspo(p, LOG_MU, ADVANTAGES[:, :1], mask=MASK, epsilon=0.3, epsilon_high=0.4))
@@ -234,11 +284,15 @@ def test_red_light_weights():
     assert value == pytest.approx(0.05, rel=1e-6)
 
 
+IMPOSSIBLE = LOG_MU.copy()
+IMPOSSIBLE[1, 2] = -np.inf
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: of.ppo_clip(LOG_PI, LOG_MU[:, :3], ADVANTAGES), "log_mu has shape"),
-        (lambda: of.ppo_clip(LOG_PI, LOG_MU, ADVANTAGES[:, :3]), "advantages have shape"),
+        (lambda: of.ppo_clip(LOG_PI, LOG_MU, ADVANTAGES[:, :3]), "advantages has shape"),
         (lambda: of.ppo_clip(LOG_PI, LOG_MU, ADVANTAGES, mask=np.zeros(SHAPE, bool)), "mask leaves nothing of 35"),
         (lambda: of.ppo_clip(LOG_PI, LOG_MU, ADVANTAGES, mask=MASK[0]), "mask has shape"),
         (lambda: of.ppo_clip(-LOG_PI, LOG_MU, ADVANTAGES, discrete=True), "log_pi must be at most 0"),
@@ -250,6 +304,19 @@ def test_red_light_weights():
         (lambda: of.ppo_kl(LOG_PI, LOG_MU, ADVANTAGES, KL[:2], 1.0), "kl has shape"),
         (lambda: transforms.Truncate(np.nan), "0 <= low < high"),
         (lambda: reductions.ConstantLength(0.0), "must be positive"),
+        (lambda: of.ppo_clip(LOG_PI, IMPOSSIBLE, ADVANTAGES), r"log_mu is -inf at \[1, 2\]: .* had probability 0"),
+        (lambda: of.policy_gradient(IMPOSSIBLE, ADVANTAGES), "log_pi is -inf"),
+        (lambda: of.importance_correction(LOG_PI, IMPOSSIBLE), "log_sampler is -inf"),
+        (lambda: of.importance_correction(LOG_PI, -LOG_MU, discrete=True), "log_sampler must be at most 0"),
+        (lambda: of.grpo(LOG_PI, LOG_MU, ADVANTAGES, IMPOSSIBLE, 0.1), "log_reference is -inf"),
+        (lambda: of.grpo(LOG_PI, LOG_MU, ADVANTAGES, LOG_MU), "log_reference and beta together"),
+        (lambda: of.grpo(LOG_PI, LOG_MU, ADVANTAGES, LOG_MU, np.nan), "beta must be finite, got nan"),
+        (lambda: of.dr_grpo(LOG_PI, LOG_MU, ADVANTAGES, length=0.0), "must be positive"),
+        (lambda: of.ppo_kl(LOG_PI, LOG_MU, ADVANTAGES, KL * np.nan, 1.0), "kl must be finite"),
+        (lambda: of.ppo_clip(LOG_PI, LOG_MU, ADVANTAGES, factor=KL[0]), r"factor has shape \(7,\), where \(5, 7\)"),
+        (lambda: of.ppo_clip(LOG_PI, LOG_MU, ADVANTAGES, factor=KL * np.nan), "factor must be finite"),
+        (lambda: of.ppo_clip(*[LOG_PI[:, :0]] * 3), r"no steps in arrays of shape \(5, 0\)"),
+        (lambda: jax.jit(of.ppo_clip)(*[LOG_PI[:, :0]] * 3), "no steps"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero")

@@ -1,5 +1,7 @@
 """The trust region's step: its curvature against a dense matrix, and its bound on random problems."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +78,12 @@ def test_a_rough_divergence_shrinks_the_step(key):
     new, info = trust_region.trust_region_step(objective, rough, parameters, max_kl=0.05, max_shrinks=40)
     assert info.num_shrinks > 0
     assert rough(new) <= 0.05
+
+
+def test_the_numbers_of_the_paper_are_the_defaults():
+    parameters = inspect.signature(trust_region.trust_region_step).parameters
+    found = {name: parameters[name].default for name in ("cg_steps", "damping", "shrink", "max_kl")}
+    assert found == {"cg_steps": 15, "damping": 0.1, "shrink": 0.8, "max_kl": 0.01}
 
 
 def test_numbers_out_of_range_are_refused():
