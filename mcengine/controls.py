@@ -110,7 +110,11 @@ def coefficients(row: Row, num_outputs: int, xp: Any) -> Coefficients:
     """The regression of the outputs on the controls, which are the last columns of a pilot's row."""
     m = row.moments
     with_outputs, among = m.cross[..., :num_outputs, :], m.cross[..., num_outputs:, :]
-    spread = xp.sqrt(xp.maximum(m.m2[..., num_outputs:], 0.0))
+    # About the mean that is known, not the pilot's: where a control is large rarely, a pilot that met none of that sees
+    # it hardly vary and far from its mean. Otherwise this adds one part in n.
+    off = m.count[..., None] * m.mean[..., num_outputs:] ** 2
+    among = among + off[..., :, None] * xp.eye(off.shape[-1], dtype=among.dtype)
+    spread = xp.sqrt(xp.maximum(m.m2[..., num_outputs:], 0.0) + off)
     safe = xp.where(spread > 0, spread, 1.0)
     correlation = among / (safe[..., :, None] * safe[..., None, :])
     identity = xp.eye(correlation.shape[-1], dtype=correlation.dtype)

@@ -84,6 +84,21 @@ def test_optimal_weights_win_where_a_component_is_the_integrand(key):
     assert best.value == pytest.approx(1.0, abs=1e-3)
 
 
+def test_optimal_weights_do_no_harm_where_the_pilot_misses_a_component(key):
+    # 32 samples of the pilot mostly meet none of the first component, whose control then hardly varies.
+    rare = mc.mixture([mc.Normal(4.0, 0.5), mc.Normal(0.0, 1.2)], [0.02, 0.98])
+    problem = mc.Expectation(lambda x: x**2, mc.Normal(0.0, 1.0))
+    variances = [
+        np.var(
+            mc.replicate(
+                jax.random.split(jax.random.clone(key), 400), problem, rare, budget=mc.Samples(256), mis=heuristic
+            ).value
+        )
+        for heuristic in (mc.mis.Optimal(), mc.mis.Balance())
+    ]
+    assert variances[0] < 1.5 * variances[1]
+
+
 def test_in_a_trace_it_is_the_same(key):
     def run(key):
         return mc.estimate(key, TAILS, PROPOSALS["counts"], mis=mc.mis.Power(), budget=mc.Samples(5_000))
