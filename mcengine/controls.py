@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcengine import numerics, weights
+from mcengine.mis import mixture_log_density
 from mcengine.moments import AnyArray, Row
 
 MAX_CONTROLS = 16
@@ -99,7 +100,7 @@ class Components(eqx.Module):
         assert log_terms is not None
         # log(alpha_k q_k) to log q_k; the mixture's own density is what the balance heuristic divides by.
         log_alpha = jnp.log(jnp.maximum(mixture.weights, jnp.finfo(mixture.weights.dtype).tiny))
-        log_mixture = jax.nn.logsumexp(log_terms, axis=0)
+        log_mixture = mixture_log_density(log_terms)
         ratios = weights.log_ratio(
             log_terms[:-1] - log_alpha[:-1, None], jnp.broadcast_to(log_mixture, log_terms[:-1].shape)
         )

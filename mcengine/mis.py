@@ -10,6 +10,7 @@ Source: E. Veach and L. Guibas, Optimally combining sampling techniques (SIGGRAP
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -100,6 +101,11 @@ def log_density(
     log_h = heuristic.log_weights(log_c)
     mine = jnp.take_along_axis(jnp.stack([log_c, log_h]), chosen[None, None], axis=1)[:, 0]
     return jnp.where(mine[1] > -jnp.inf, mine[0] - jnp.where(mine[1] > -jnp.inf, mine[1], 0.0), jnp.inf)
+
+
+def mixture_log_density(log_c: Float[Array, "k *shape"]) -> Float[Array, "*shape"]:
+    """log sum_k c_k, c_k = alpha_k q_k: what `Balance` divides by, whoever drew the sample."""
+    return jax.nn.logsumexp(log_c, axis=0)
 
 
 def log_terms(mixture: Any, x: Any) -> Float[Array, " k"]:

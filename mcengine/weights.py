@@ -31,6 +31,11 @@ def from_log(log_w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return jnp.exp(log_w)
 
 
+def excess_over_log(log_w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """w - 1 - log w >= 0, exact where w is near 1, where w - 1 rounds to 0. Its mean under q is KL(q || p)."""
+    return jnp.expm1(log_w) - log_w
+
+
 def mantissa_and_exponent(log_w: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """(t, m) with w = t 2^m, m whole and t in [.70, 1.42]: what many scales share of one exponential."""
     exponent = lax.stop_gradient(jnp.round(log_w * numerics.LOG2_E))

@@ -1,6 +1,7 @@
 """Rules that hold the house together: imports point down, weights are made in one place, the core stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ FLOORS = {
     "integrals": 4, "finance": 4, "rendering": 4, "rl": 4, "teaching": 4,
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
+EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
 
 
 def part_of(path: Path) -> str:
@@ -51,19 +53,31 @@ def test_imports_point_down(path):
             assert FLOORS[other] <= FLOORS[part], f"{part} (floor {FLOORS[part]}) imports {other} ({FLOORS[other]})"
 
 
+EXPONENTIALS = ("exp", "expm1", "exp2", "power", "pow")
+LOG_DENSITY = re.compile(r"\blog_?(p|q|pi|mu|prob|target|behaviour|density|densities|policy|new|old|reference)\w*")
+LOG_RATIO = re.compile(r"\blog_?(r|ratios?|rhos?)\b")
+
+
 def is_exponential_of_a_difference_of_log_densities(node: ast.AST) -> bool:
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "exp"):
+    """Whether it is a call of exp or its kin on log p - log q, or on what goes by the name of a log-ratio."""
+    if not isinstance(node, ast.Call):
         return False
-    for inner in ast.walk(node):
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    if name not in EXPONENTIALS:
+        return False
+    for inner in (inner for argument in node.args for inner in ast.walk(argument)):
         if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Sub):
             sides = [ast.unparse(side) for side in (inner.left, inner.right)]
-            return all("log_p" in side or "log_q" in side for side in sides)
+            if all(map(LOG_DENSITY.search, sides)):
+                return True
+        if isinstance(inner, ast.Name | ast.Attribute) and LOG_RATIO.search(ast.unparse(inner)):
+            return True
     return False
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", [*FILES, *EXPERIMENTS], ids=lambda p: str(p.relative_to(ROOT)))
 def test_weights_are_made_in_one_place(path):
-    if part_of(path) == "weights":
+    if path == PACKAGE / "weights.py":
         return
     bad = [
         n.lineno for n in ast.walk(ast.parse(path.read_text())) if is_exponential_of_a_difference_of_log_densities(n)
@@ -71,9 +85,24 @@ def test_weights_are_made_in_one_place(path):
     assert not bad, f"exp(log p - log q) outside mcengine/weights.py, lines {bad}"
 
 
-def test_the_walker_sees_a_second_place():
-    tree = ast.parse("w = jnp.exp(target.log_prob(x) - proposal.log_prob(x))")
-    assert any(map(is_exponential_of_a_difference_of_log_densities, ast.walk(tree)))
+@pytest.mark.parametrize(
+    ("line", "is_a_weight"),
+    [
+        ("jnp.exp(target.log_prob(x) - proposal.log_prob(x))", True),
+        ("jnp.exp(log_pi - log_mu)", True),
+        ("jnp.exp(logp_new - logp_old)", True),
+        ("np.exp(log.log_target - log.log_behaviour)", True),
+        ("jnp.expm1(log_p - log_q)", True),
+        ("exp(log_p - log_q)", True),
+        ("exp(log_ratio)", True),
+        ("jnp.exp(jnp.sum(log_ratios, axis=-1))", True),
+        ("jnp.exp(-rate * years)", False),
+        ("jnp.exp(log_target)", False),
+        ("jnp.exp(log_tail - log_top)", False),
+    ],
+)
+def test_the_walker_sees_a_second_place(line, is_a_weight):
+    assert any(map(is_exponential_of_a_difference_of_log_densities, ast.walk(ast.parse(line)))) == is_a_weight
 
 
 def test_the_core_imports_nothing_heavy():

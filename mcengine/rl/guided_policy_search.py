@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from mcengine import weights
+from mcengine.mis import mixture_log_density
 from mcengine.rl import levels
 from mcengine.rl.inputs import (
     as_float,
@@ -62,7 +63,7 @@ def guided_policy_search_loss(
     shares = jnp.asarray(shares, log_pi.dtype)
     require_probabilities(owner, "shares", shares, log_samplers.shape[:1])
     each = levels.prefix(log_samplers, jnp.broadcast_to(mask, log_samplers.shape))
-    log_q = nn.logsumexp(jnp.log(shares)[:, None, None] + each, axis=0)
+    log_q = mixture_log_density(jnp.log(shares)[:, None, None] + each)
     require_possible(owner, mask, **{"the mixture of log_samplers up to the step": log_q})
     log_w = weights.log_ratio(levels.prefix(log_pi, mask), lax.stop_gradient(log_q))
     # Trajectories that are over have no reward to weigh, nor a say in Z_t.

@@ -150,8 +150,7 @@ def kl_estimate(log_p: ArrayLike, log_q: ArrayLike, estimator: str = "k3", *, ma
     if estimator == "k2":
         return 0.5 * log_r * log_r
     if estimator == "k3":
-        # expm1: r - 1 rounds to 0 where the policies are close.
-        return jnp.expm1(log_r) - log_r
+        return weights.excess_over_log(log_r)
     raise ValueError(f"kl_estimate: estimator must be one of {ESTIMATORS}, got {estimator!r}.")
 
 

@@ -71,7 +71,7 @@ def update_diagnostics(
         pareto_k=weights.pareto_smoothed(real, jnp.sum(kept))[1],
         largest_share=weights.largest_share(real),
         mean_weight=jnp.sum(weights.from_log(real)) / count,
-        kl=jnp.sum(jnp.expm1(inside) - inside) / count,
+        kl=jnp.sum(weights.excess_over_log(inside)) / count,
         clipped_low=jnp.sum(kept & (log_w < bounds[0])).astype(log_w.dtype) / count,
         clipped_high=jnp.sum(kept & (log_w > bounds[1])).astype(log_w.dtype) / count,
     )

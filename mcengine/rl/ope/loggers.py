@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import nn
 from jaxtyping import Float, Int
 
+from mcengine.mis import mixture_log_density
 from mcengine.rl.ope.checks import Voice, trajectory_and_step
 
 
@@ -44,5 +44,5 @@ def mean_behaviour(
     # A logger that could not have begun so cannot have gone on so: -inf stays in a running sum.
     prefix = np.cumsum(log_densities, axis=-1) + log_shares[:, None, None]
     with jax.enable_x64(True):
-        log_q = np.asarray(nn.logsumexp(jnp.asarray(prefix), axis=0))
+        log_q = np.asarray(mixture_log_density(jnp.asarray(prefix)))
     return np.diff(log_q, axis=-1, prepend=0.0)
