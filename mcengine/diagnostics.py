@@ -43,12 +43,14 @@ _SENTENCES = {
     Status.OK: "ok.",
     Status.FEW_HITS: "few hits, or few misses: the standard error is rough (the binomial interval of plain sampling "
     "still holds); draw more samples, or from a proposal closer to the event.",
-    Status.FEW_UNITS: "few units: an error bar from fewer than 8 exchangeable units says little; raise the budget.",
+    Status.FEW_UNITS: "few units: an error bar from fewer than 8 exchangeable units says little, and none can be had "
+    "from one, or from units that are equal by chance; raise the budget, or make units shorter.",
     Status.BUDGET_SPENT: "budget spent before the tolerance was reached: the interval holds, but is longer than asked "
     "for; raise max_samples, or use a better proposal or points.",
     Status.BIASED: "biased: what the weighting took away, or the finest level left out, is not small against the error "
     "bar; raise the weighting's limit or use raw weights, or allow finer levels.",
-    Status.ROUNDING: "float32 rounding is as large as the error bar; enable x64, or trust no more than 6 digits.",
+    Status.ROUNDING: "rounding is as large as the error bar: in float32 trust no more than 6 digits, or enable x64; in "
+    "float64 no more than 14.",
     Status.HEAVY_TAIL: "heavy-tailed weights (k-hat not clearly below 0.5): the interval is optimistic; use a proposal "
     "with heavier tails or a defensive mixture, or draw more samples.",
     Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 25): do not trust the "
@@ -113,18 +115,22 @@ def status_codes(
     weak: Any = False,
     missed: bool,
     exact_interval: bool,
+    indicator: bool = False,
+    tied: Any = False,
     epsilon: float,
     xp: Any = np,
 ) -> Any:
     """The `Status` code of every output: the gravest that applies.
 
     `exact_interval` says that the interval is the binomial's own, right for any number of hits; weights are then all
-    equal and cannot be dominated.
+    equal and cannot be dominated. `indicator` says that w f is 0 or 1, so that misses count like hits; `tied`, that all
+    units were equal by chance.
     """
-    few = xp.minimum(hits, num_samples - hits) < MIN_HITS_BINOMIAL if exact_interval else hits < MIN_HITS
+    scarce = xp.minimum(hits, num_samples - hits) if indicator or exact_interval else hits
+    few = scarce < (MIN_HITS_BINOMIAL if exact_interval else MIN_HITS)
     tests = {
         Status.FEW_HITS: few,
-        Status.FEW_UNITS: (num_units < MIN_UNITS) & xp.ones_like(few),
+        Status.FEW_UNITS: (num_units < MIN_UNITS) | tied | xp.zeros_like(few),
         Status.BUDGET_SPENT: missed & xp.ones_like(few),
         Status.BIASED: bias > MAX_BIAS * std_error,
         Status.ROUNDING: (std_error <= ROUNDING_ULPS * epsilon * xp.abs(value)) & (not exact_interval),
@@ -151,12 +157,17 @@ def _k_margin(k: Any, hits: Any, xp: Any) -> Any:
     return xp.where(hits > MIN_HITS_OF_MARGIN, (1.0 + k) * xp.sqrt(tail) / (tail + 10.0), 0.0)
 
 
-def student_interval(value: Any, std_error: Any, num_units: Any, level: float) -> tuple[Any, Any]:
-    """value -+ t_{units - 1} std_error, two-sided."""
+def student_half_width(std_error: Any, num_units: Any, level: float) -> Any:
+    """t_{units - 1} std_error, of the two-sided interval."""
     from scipy import special  # 0.2 s, which `import mcengine` need not pay
 
     dof = np.maximum(np.asarray(num_units, np.float64) - 1.0, 1.0)
-    half_width = special.stdtrit(dof, 0.5 + 0.5 * level) * np.asarray(std_error, np.float64)
+    return special.stdtrit(dof, 0.5 + 0.5 * level) * np.asarray(std_error, np.float64)
+
+
+def student_interval(value: Any, std_error: Any, num_units: Any, level: float) -> tuple[Any, Any]:
+    """value -+ t_{units - 1} std_error, two-sided."""
+    half_width = student_half_width(std_error, num_units, level)
     with np.errstate(invalid="ignore"):  # a value beyond the largest float
         return value - half_width, value + half_width
 

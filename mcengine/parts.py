@@ -152,6 +152,8 @@ def _recipe(work: Work, problem: Any, source: Any, functional: Any, above: Any, 
         shapes=tuple(leaf.shape for leaf in leaves),
         self_normalised=normalised,
         binomial=plain and indicator and untouched and work.points.unit_size == 1,
+        indicator=plain and indicator and untouched,
+        controlled=work.controls is not None,
         # Of an integral an indicator's mean is a volume.
         bounded_by_one=indicator and not isinstance(problem.target, Lebesgue),
         epsilon=float(jnp.finfo(numerics.float_dtype()).eps),

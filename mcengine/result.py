@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from mcengine import diagnostics, merging
+from mcengine import merging
 from mcengine.betting import Betting
 from mcengine.covariance import Combination, combine, covariance_matrix, delta_method
 from mcengine.diagnostics import Status
+from mcengine.intervals import interval_of
 from mcengine.moments import Row
 from mcengine.recipe import Recipe, finish_columns
 
@@ -25,8 +26,8 @@ class Estimate(eqx.Module):
     Fields are NumPy float64 from a script, JAX arrays under `jit`, `vmap` and `grad`; under `vmap` they have leading
     axes, and `interval` works on all of them at once.
 
-    - `value`, `std_error`: of the structure of the integrand's value. Without hits, or with nothing but hits of an
-      indicator, the error is NaN, not 0.
+    - `value`, `std_error`: of the structure of the integrand's value. Without hits, with nothing but hits of an
+      indicator, with one unit, or with units that are equal by chance, the error is NaN, not 0.
     - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of |w f|, per output. `pareto_k` is NaN where the weights are
       discrete or too few, and beyond the first 16 outputs.
     - `num_samples`, `num_units`, `num_nonfinite`.
@@ -78,45 +79,24 @@ class Estimate(eqx.Module):
         """Two-sided confidence interval (low, high), NumPy float64, of the structure of `value`.
 
         Student-t over units (after a `Tolerance` budget, an interval that holds all the same); Clopper and Pearson's
-        for plain sampling of a probability; [0, upper bound] where a non-negative integrand had no hits, infinite where
-        nothing bounds it.
+        for plain sampling of a probability; [0, upper bound] where a non-negative integrand had no hits, and
+        [1 - upper bound, 1] where an indicator had nothing else; infinite where the error is NaN and nothing bounds w f.
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
         if isinstance(self.recipe.sequence, Betting):
             low, high = self.recipe.sequence.bounds(level)
             return self.recipe.unflatten(low, np), self.recipe.unflatten(high, np)
-        num_samples, num_units = np.asarray(self.num_samples), np.asarray(self.num_units)
+        counts = np.asarray(self.num_samples), np.asarray(self.num_units)
 
         def of_leaf(value, std_error, hits):
-            grow = (...,) + (None,) * (np.ndim(value) - np.ndim(num_units))
-            if self.recipe.sequence is not None:
-                return self._sequence_interval(value, std_error, hits, level)
-            if self.recipe.binomial:
-                low, high = diagnostics.binomial_interval(hits, num_samples[grow], level)
-                rule_of_three = np.minimum(diagnostics.upper_bound_without_hits(num_samples[grow], 1.0, level), 1.0)
-                return low, np.where(np.asarray(hits) == 0, rule_of_three, high)
-            value = np.asarray(value, np.float64)
-            low, high = diagnostics.student_interval(value, std_error, num_units[grow], level)
-            floor, ceiling = (0.0, 1.0) if self.recipe.bounded_by_one else (-np.inf, np.inf)
-            bound = diagnostics.upper_bound_without_hits(
-                num_samples[grow], np.asarray(self.recipe.largest)[grow], level
-            )
-            bound = np.where(np.isnan(bound), ceiling, np.minimum(bound, ceiling))
-            empty = np.asarray(hits) == 0
-            return np.where(empty, floor, low)[()], np.where(empty, bound, high)[()]
+            grow = (...,) + (None,) * (np.ndim(value) - np.ndim(counts[0]))
+            return interval_of(value, std_error, hits, *(count[grow] for count in counts), self.recipe, level)
 
         trees = (self.value, self.std_error, self.num_hits)
         pairs = [of_leaf(*leaves) for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
         low, high = zip(*pairs, strict=True)
         return jax.tree.unflatten(self.recipe.treedef, low), jax.tree.unflatten(self.recipe.treedef, high)
-
-    def _sequence_interval(self, value: Any, std_error: Any, hits: Any, level: float) -> tuple[Any, Any]:
-        half_width = self.recipe.sequence.half_width(std_error, self.num_units, self.recipe.largest, level)
-        floor, ceiling = (0.0, 1.0) if self.recipe.bounded_by_one else (-np.inf, np.inf)
-        # Without hits nothing is known of the spread, unless w f has a bound.
-        half_width = np.where(np.isnan(half_width), np.inf, half_width)
-        return np.maximum(value - half_width, floor), np.minimum(value + half_width, ceiling)
 
     @property
     def covariance(self) -> Any:
@@ -180,6 +160,8 @@ class Estimate(eqx.Module):
         recipe = dataclasses.replace(
             mine,
             binomial=mine.binomial and theirs.binomial,
+            indicator=mine.indicator and theirs.indicator,
+            controlled=mine.controlled or theirs.controlled,
             largest=np.asarray(np.maximum(mine.largest, theirs.largest)),
         )
         return finish(rows.merged(), recipe, np, seconds)
