@@ -29,8 +29,15 @@ class Observed(eqx.Module):
         return tuple(above for above, _ in of), tuple(below for _, below in of if below is not None)
 
     def _value(self, functional: Any, x: Any) -> Any:
+        if not functional.sees_score:
+            return self.problem.integrand(x)
+        if getattr(self.problem, "integrates_out", False):
+            raise ValueError(
+                f"{type(functional).__name__}: a conditional problem has one coordinate integrated out, so that its "
+                "samples have no score to look at; give the functional the Probability itself."
+            )
         score = getattr(self.problem, "score", None)
-        return self.problem.integrand(x) if score is None or not functional.sees_score else score(x)
+        return self.problem.integrand(x) if score is None else score(x)
 
     @property
     def target(self) -> Any:

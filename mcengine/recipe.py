@@ -92,17 +92,18 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     ess, share, k = (
         f(stats, xp) for f in (diagnostics.effective_sample_size, diagnostics.largest_share, diagnostics.k_hat)
     )
+    heavy = xp.where(diagnostics.is_bounded(stats, k, xp), xp.nan, k)
     tied = _units_tie(row, recipe, k, xp)
     # No hits, nothing but hits, one unit: nothing was seen to vary, and 0 +- 0 would be a lie.
-    seen_to_vary = (hits > 0) & ((hits < num_samples) | (not recipe.indicator)) & (moments.count[..., None] > 1) & ~tied
-    std_error = xp.where(seen_to_vary, std_error, xp.nan)
+    varied = (hits > 0) & ((hits < num_samples) | (not recipe.indicator)) & (moments.count[..., None] > 1)
+    std_error = xp.where(varied & ~tied, std_error, xp.nan)
     if recipe.self_normalised:
         # A ratio is no better than its denominator.
         ess, share = xp.minimum(ess[..., :-1], ess[..., -1:]), xp.maximum(share[..., :-1], share[..., -1:])
-        k = xp.fmax(k[..., :-1], k[..., -1:])
-    k = _pad(k, num_outputs, xp)
+        k, heavy = (xp.fmax(x[..., :-1], x[..., -1:]) for x in (k, heavy))
+    k, heavy = (_pad(x, num_outputs, xp) for x in (k, heavy))
     codes = diagnostics.status_codes(
-        hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error, k=k,
+        hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error, k=heavy,
         ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
         weak=weak, missed=recipe.missed, exact_interval=recipe.binomial, indicator=recipe.indicator, tied=tied,
         epsilon=recipe.epsilon, xp=xp,

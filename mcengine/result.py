@@ -80,7 +80,7 @@ class Estimate(eqx.Module):
 
         Student-t over units (after a `Tolerance` budget, an interval that holds all the same); Clopper and Pearson's
         for plain sampling of a probability; [0, upper bound] where a non-negative integrand had no hits, and
-        [1 - upper bound, 1] where an indicator had nothing else; infinite where the error is NaN and nothing bounds w f.
+        [1 - upper bound, 1] where an indicator had nothing else; infinite where the error is NaN and w f unbounded.
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")

@@ -8,7 +8,7 @@ from scipy.special import ndtr
 
 import mcengine as mc
 from mcengine.diagnostics import Status
-from tests.statistics import MIN_COVERED, covered
+from tests.statistics import MIN_COVERED, covered, least_covered
 
 STANDARD = mc.Normal(0.0, 1.0)
 SQUARE = mc.Expectation(lambda x: x * x, STANDARD)
@@ -167,3 +167,27 @@ def test_light_tails_are_hardly_ever_flagged(key):
     for count, child in zip((256, 1_000, 10_000), jax.random.split(key, 3), strict=True):
         runs = mc.replicate(jax.random.split(child, 400), problem, budget=mc.Samples(count))
         assert np.mean(runs.status_code != Status.OK) <= 0.02
+
+
+def test_a_crowd_at_a_second_maximum_is_no_heavy_tail(key):
+    # w f is bounded in both; k-hat has a median of 1.4 and of 3.
+    keys, proposal = jax.random.split(key, 400), mc.Normal(0.5, 1.2)
+    square = mc.replicate(keys, SQUARE, proposal, budget=mc.Samples(200))
+    assert np.median(square.pareto_k) > 1.0
+    assert np.mean(square.status_code == Status.UNRELIABLE) < 0.35
+    trusted = square.status_code < Status.HEAVY_TAIL
+    assert covered(*(side[trusted] for side in square.interval()), 1.0) >= least_covered(np.sum(trusted))
+    two = mc.Expectation(lambda x: jnp.stack([x + 1.0, x + 2.0]), STANDARD)
+    ratio = mc.replicate(keys, two, proposal, budget=mc.Samples(10_000), functional=mc.Ratio(0, 1))
+    assert np.median(ratio.pareto_k) > 2.0
+    np.testing.assert_array_equal(ratio.status_code, Status.OK)
+    again = jax.jit(lambda k: mc.estimate(k, two, proposal, budget=mc.Samples(10_000), functional=mc.Ratio(0, 1)))
+    assert int(again(keys[0]).status_code) == Status.OK
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0, 100.0])
+def test_a_heavy_tail_on_a_constant_is_flagged_all_the_same(key, constant):
+    # All of |w f| lies within a factor of two of its largest.
+    problem = mc.Expectation(lambda x: constant + 0.01 * x, mc.StudentT(1.5, 0.0, 1.0))
+    runs = mc.replicate(jax.random.split(key, 400), problem, budget=mc.Samples(10_000))
+    assert np.mean(runs.status_code >= Status.HEAVY_TAIL) >= 0.95
