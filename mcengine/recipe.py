@@ -103,8 +103,8 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
         k, heavy = (xp.fmax(x[..., :-1], x[..., -1:]) for x in (k, heavy))
     k, heavy = (_pad(x, num_outputs, xp) for x in (k, heavy))
     codes = diagnostics.status_codes(
-        hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error, k=heavy,
-        ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
+        hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error,
+        k=heavy, ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
         weak=weak, missed=recipe.missed, exact_interval=recipe.binomial, indicator=recipe.indicator, tied=tied,
         epsilon=recipe.epsilon, xp=xp,
     ).astype(xp.int32)  # fmt: skip

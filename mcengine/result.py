@@ -1,7 +1,6 @@
 """What `estimate` returns: a value with its error bar, its sample count and a word on how far to trust it."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from mcengine.covariance import Combination, combine, covariance_matrix, delta_m
 from mcengine.diagnostics import Status
 from mcengine.intervals import interval_of
 from mcengine.moments import Row
+from mcengine.printing import detail_of, head_of
 from mcengine.recipe import Recipe, finish_columns
 
 
@@ -117,7 +117,7 @@ class Estimate(eqx.Module):
         """sum_k c_k value_k with its own `std_error` and `interval(level)`, from how the outputs vary together.
 
         **Arguments:** `coefficients`, a tree like `value` whose leaves broadcast to its leaves: for an array of outputs
-        an array, or one number for all of them.
+        an array or a list, or one number for all of them.
 
         **Raises:** `ValueError` for another structure, and after a run without `covariance="full"` unless only one
         coefficient is not 0.
@@ -184,22 +184,10 @@ class Estimate(eqx.Module):
     def __str__(self) -> str:
         if np.ndim(self.status_code):
             return f"Estimate of {np.shape(self.status_code)} replicates; see .value, .std_error, .status_code."
-        leaves = jax.tree.leaves(self.value)
-        if len(leaves) == 1 and np.ndim(leaves[0]) == 0:
-            low, high = (float(jax.tree.leaves(side)[0]) for side in self.interval())
-            error = float(jax.tree.leaves(self.std_error)[0])
-            spread = "" if math.isnan(error) else f" +- {error:.2g}"
-            head = f"{float(leaves[0]):.8g}{spread}   95 % interval [{low:.6g}, {high:.6g}]"
-            ess, k, share, hits = (_scalar(x) for x in (self.ess, self.pareto_k, self.max_weight_share, self.num_hits))
-            k_text = "none" if math.isnan(k) else f"{k:.2f}"
-            detail = f"hits {hits:,.0f}   ESS {ess:,.0f}   k-hat {k_text}   largest share {share:.2g}"
-        else:
-            head = f"values of shapes {[np.shape(leaf) for leaf in leaves]}"
-            smallest = np.min([np.min(leaf, initial=np.inf) for leaf in jax.tree.leaves(self.ess)])
-            detail = f"smallest ESS {smallest:,.0f}"
         seconds = "" if self.seconds is None else f"   {self.seconds:.2f} s"
         bad = f"   non-finite {int(self.num_nonfinite):,}" if int(self.num_nonfinite) else ""
-        return f"{head}\n{int(self.num_samples):,} samples{seconds}   {detail}{bad}\nstatus: {self.status.sentence}"
+        counts = f"{int(self.num_samples):,} samples{seconds}   {detail_of(self)}{bad}"
+        return f"{head_of(self)}\n{counts}\nstatus: {self.status.sentence}"
 
 
 def _plain(leaf: Any) -> Any:
@@ -207,10 +195,6 @@ def _plain(leaf: Any) -> Any:
     if array.ndim:
         return [_plain(entry) for entry in array]
     return float(array) if np.isfinite(array) else None
-
-
-def _scalar(tree: Any) -> float:
-    return float(np.asarray(jax.tree.leaves(tree)[0]).reshape(-1)[0])
 
 
 def finish(row: Row, recipe: Recipe, xp: Any, seconds: float | None = None) -> Estimate:

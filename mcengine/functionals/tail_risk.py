@@ -22,7 +22,8 @@ from mcengine.functionals.protocol import check_scalar, picked
 class TailRisk(eqx.Module):
     """Quantile and expected shortfall of the integrand's value, a loss, at each level.
 
-    Of a `Probability` the loss is the score; of an `Integral` it is f(X) with X uniform on the box, which must be finite.
+    Of a `Probability` the loss is the score; of an `Integral` it is f(X) with X uniform on the box, which must be
+    finite.
     The samples' losses and weights are kept (16 bytes each), so the sample count is limited by memory.
 
     **Arguments:** `levels`, each strictly between 0 and 1, as in `[0.99, 0.999]`; `output`, which entry of what the
@@ -72,8 +73,9 @@ class TailRisk(eqx.Module):
 class RiskEstimate(eqx.Module):
     """Quantiles and expected shortfalls, with error bars and how far to trust them.
 
-    - `value` and `std_error`: dicts with `quantile` and `shortfall`, [levels]; an error is NaN where nothing was seen to
-      vary: one unit, units that are equal by chance, or fewer than 30 samples at or beyond the quantile and none above;
+    - `value` and `std_error`: dicts with `quantile` and `shortfall`, [levels]. An error is NaN where nothing was seen
+      to vary: with one unit, or units that are equal by chance; of a shortfall with no loss above the quantile and
+      fewer than 30 at it.
     - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of the losses beyond each quantile, the worse of both figures;
     - `status_codes`, `status`, `ok`, `num_samples`, `num_units`, `seconds` as in `mc.Estimate`.
     """
