@@ -47,6 +47,11 @@ class ConditionalProbability(eqx.Module):
     def value_bound(self) -> float:
         return 1.0
 
+    @property
+    def integrates_out(self) -> bool:
+        """The score is one of all coordinates, and a sample lacks one: functionals of the score are refused."""
+        return True
+
     def integrand(self, y: Float[Array, " rest"]) -> Float[Array, "..."]:
         """P(score >= threshold | Y = y), of the threshold's shape."""
         points, above = self.boundaries(y)

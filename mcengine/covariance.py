@@ -137,18 +137,16 @@ def _delta_method(function: Any, value: Any, std_error: Any, row: Row, recipe: R
 def _flat(coefficients: Any, recipe: Recipe) -> np.ndarray:
     """Coefficients [K] from an array of K numbers, or from a tree like the value whose leaves broadcast to it."""
     like = jax.tree.unflatten(recipe.treedef, [np.zeros(shape) for shape in recipe.shapes])
-    leaves, treedef = jax.tree.flatten(coefficients)
-    if treedef == recipe.treedef:
-        try:
-            fitted = [
-                np.broadcast_to(np.asarray(x, np.float64), shape)
-                for x, shape in zip(leaves, recipe.shapes, strict=True)
-            ]
-            return np.concatenate([leaf.reshape(-1) for leaf in fitted])
-        except ValueError:
-            pass
-    shapes = jax.tree.map(np.shape, like)
-    raise ValueError(f"combination: coefficients must be of the value's structure and shapes {shapes}.")
+    try:
+        # A list of numbers may stand for an array.
+        leaves = recipe.treedef.flatten_up_to(coefficients)
+        fitted = [
+            np.broadcast_to(np.asarray(x, np.float64), shape) for x, shape in zip(leaves, recipe.shapes, strict=True)
+        ]
+        return np.concatenate([leaf.reshape(-1) for leaf in fitted])
+    except (TypeError, ValueError) as error:
+        shapes = jax.tree.map(np.shape, like)
+        raise ValueError(f"combination: coefficients must be of the value's structure and shapes {shapes}.") from error
 
 
 def _columns(tree: Any, batch: int, xp: Any = np) -> Any:

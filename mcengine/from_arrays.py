@@ -39,7 +39,8 @@ def estimate_from(
     `estimate`; `finite_sample`, "betting" or "bernstein" for an interval without asymptotics, right for this n and any
     law of w f in [0, `largest`] (raw weights; samples in the order they were drawn).
 
-    **Raises:** `ValueError` for empty input, lengths that differ or complex values; `TypeError` for traced arrays.
+    **Raises:** `ValueError` for empty input, lengths that differ, complex values, and a `largest` that bounds nothing;
+    `TypeError` for traced arrays.
     """
     check_methods("estimate_from", weighting=weighting)
     check_covariance(covariance)
@@ -63,6 +64,8 @@ def estimate_from(
         raise ValueError(f"estimate_from: lengths differ: log_weights {weights_shape}, values {shapes}.")
     if 0 in known:
         raise ValueError("estimate_from: there are no samples.")
+    if largest is not None and not (np.isfinite(largest) and largest > 0):
+        raise ValueError(f"estimate_from: largest, a bound on w f, must be positive and finite, got {largest}.")
     columns = np.concatenate([leaf.reshape(leaf.shape[0], -1).T for leaf in leaves])
     recipe = Recipe(
         treedef=treedef,
@@ -87,7 +90,7 @@ def _sequence(log_weights: Any, columns: Any, weighting: Weighting, finite_sampl
     if weighting.changes_weights or weighting.self_normalised:
         raise ValueError("estimate_from: finite_sample needs raw weights.")
     y = columns.T if log_weights is None else np.exp(log_weights)[:, None] * columns.T
-    if largest is None or not largest > 0 or not np.all((y >= 0) & (y <= largest)):
+    if largest is None or not np.all((y >= 0) & (y <= largest)):
         raise ValueError(
             f"estimate_from: finite_sample needs 0 <= w f <= largest; largest is {largest}, and w f lies between "
             f"{np.min(y)} and {np.max(y)}."

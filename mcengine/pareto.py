@@ -85,18 +85,19 @@ class TailFit(NamedTuple):
     log_top: Any
 
 
-def fit_tail(log_tail: Any, num_positive: Any, xp: ModuleType = np) -> TailFit:
+def fit_tail(log_tail: Any, num_positive: Any, xp: ModuleType = np, divided_by: int = 1) -> TailFit:
     """Fit the largest of `num_positive` positive values from their logarithms.
 
     **Arguments:** `log_tail`, shape [..., T + 1], descending, -inf where there are fewer; `num_positive`, shape [...],
-    how many values were positive. The tail is the largest min(`tail_size`, T) of them, the next one is the cutoff.
+    how many values were positive. The tail is the largest min(`tail_size`, T) of them, the next one is the cutoff; or
+    that number `divided_by` a whole one, rounded down.
 
     **Returns:** the fit, its k NaN where there is no tail to speak of: fewer than `MIN_TAIL` points, or hardly a tenth
     of them distinct (discrete weights; float32 alone ties up to half of a bounded tail).
     """
     length = log_tail.shape[-1] - 1
     known = xp.sum((log_tail > -xp.inf).astype(int), axis=-1)
-    count = xp.minimum(tail_size(num_positive, xp), xp.minimum(known - 1, length))
+    count = xp.minimum(tail_size(num_positive, xp), xp.minimum(known - 1, length)) // divided_by
     inside = xp.arange(length) < count[..., None]
     num_ties = xp.sum((inside & (log_tail[..., :-1] == log_tail[..., 1:])).astype(int), axis=-1)
     exists = (count >= MIN_TAIL) & (log_tail[..., 0] < xp.inf) & (10 * num_ties <= 9 * count)
@@ -111,14 +112,14 @@ def fit_tail(log_tail: Any, num_positive: Any, xp: ModuleType = np) -> TailFit:
     return TailFit(xp.where(exists, k, xp.nan), sigma, cutoff[..., 0], count, log_top)
 
 
-def k_hat(log_tail: Any, num_positive: Any, xp: ModuleType = np) -> Any:
+def k_hat(log_tail: Any, num_positive: Any, xp: ModuleType = np, divided_by: int = 1) -> Any:
     """Tail index k-hat of positive values, from the logarithms of their largest ones: see `fit_tail`.
 
     Above 0.5 the variance of their mean is infinite, above 0.7 its error bar is useless. NaN where there is no tail.
     """
     if log_tail.shape[-1] <= MIN_TAIL:
         return xp.full(log_tail.shape[:-1], xp.nan, dtype=log_tail.dtype)
-    return fit_tail(log_tail, num_positive, xp).k
+    return fit_tail(log_tail, num_positive, xp, divided_by).k
 
 
 def smooth(log_w: Any, count: Any) -> tuple[Any, Any]:

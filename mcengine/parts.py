@@ -29,8 +29,15 @@ class Observed(eqx.Module):
         return tuple(above for above, _ in of), tuple(below for _, below in of if below is not None)
 
     def _value(self, functional: Any, x: Any) -> Any:
+        if not functional.sees_score:
+            return self.problem.integrand(x)
+        if getattr(self.problem, "integrates_out", False):
+            raise ValueError(
+                f"{type(functional).__name__}: a conditional problem has one coordinate integrated out, so that its "
+                "samples have no score to look at; give the functional the Probability itself."
+            )
         score = getattr(self.problem, "score", None)
-        return self.problem.integrand(x) if score is None or not functional.sees_score else score(x)
+        return self.problem.integrand(x) if score is None else score(x)
 
     @property
     def target(self) -> Any:
@@ -152,6 +159,8 @@ def _recipe(work: Work, problem: Any, source: Any, functional: Any, above: Any, 
         shapes=tuple(leaf.shape for leaf in leaves),
         self_normalised=normalised,
         binomial=plain and indicator and untouched and work.points.unit_size == 1,
+        indicator=plain and indicator and untouched,
+        controlled=work.controls is not None,
         # Of an integral an indicator's mean is a volume.
         bounded_by_one=indicator and not isinstance(problem.target, Lebesgue),
         epsilon=float(jnp.finfo(numerics.float_dtype()).eps),

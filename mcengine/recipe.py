@@ -13,6 +13,8 @@ from mcengine.moments import AnyArray, Moments, Row, SampleStats
 
 # Standard errors: below, the delta method's intervals are off. Of weights it is an ESS of 25.
 LEAST_DENOMINATOR = 5.0
+# Relative: sums in float32 that differ by less are of equal values.
+SAME = 1e-5
 
 
 class Recipe(eqx.Module):
@@ -22,7 +24,8 @@ class Recipe(eqx.Module):
     where w f is 0 or 1, so that the interval is Clopper and Pearson's; `epsilon` of the kernels' dtype; `largest`,
     sup w f where it is known, else NaN; `sequence`, the interval of a run that stopped when it was precise enough, and
     `missed`, whether it did not get there; `covariance`, "full" where cross terms of all outputs were kept;
-    `divided`, that the last column, which a `self_normalised` estimate divides by, is an output and not the weight.
+    `divided`, that the last column, which a `self_normalised` estimate divides by, is an output and not the weight;
+    `indicator`, that w f is 0 or 1, whatever the interval; `controlled`, that controls were taken out.
     """
 
     treedef: Any = eqx.field(static=True)
@@ -36,6 +39,8 @@ class Recipe(eqx.Module):
     missed: bool = eqx.field(static=True, default=False)
     covariance: str | None = eqx.field(static=True, default="diagonal")
     divided: bool = eqx.field(static=True, default=False)
+    indicator: bool = eqx.field(static=True, default=False)
+    controlled: bool = eqx.field(static=True, default=False)
 
     @property
     def num_outputs(self) -> int:
@@ -83,22 +88,25 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     value = xp.where(weak & (moments.mean[..., -1:] == 0), xp.nan, value)
     hits, num_samples = stats.hits[..., :num_outputs], stats.num_samples[..., None]
     overflown = ~(xp.isfinite(value) & xp.isfinite(std_error))
-    # No hits, or nothing but hits: nothing was seen to vary, and 0 +- 0 would be a lie.
-    seen_to_vary = (hits > 0) & ((hits < num_samples) | (not recipe.binomial))
-    std_error = xp.where(seen_to_vary, std_error, xp.nan)
     bias = _bias(moments, stats, recipe, xp)
     ess, share, k = (
         f(stats, xp) for f in (diagnostics.effective_sample_size, diagnostics.largest_share, diagnostics.k_hat)
     )
+    heavy = xp.where(diagnostics.is_bounded(stats, k, xp), xp.nan, k)
+    tied = _units_tie(row, recipe, k, xp)
+    # No hits, nothing but hits, one unit: nothing was seen to vary, and 0 +- 0 would be a lie.
+    varied = (hits > 0) & ((hits < num_samples) | (not recipe.indicator)) & (moments.count[..., None] > 1)
+    std_error = xp.where(varied & ~tied, std_error, xp.nan)
     if recipe.self_normalised:
         # A ratio is no better than its denominator.
         ess, share = xp.minimum(ess[..., :-1], ess[..., -1:]), xp.maximum(share[..., :-1], share[..., -1:])
-        k = xp.fmax(k[..., :-1], k[..., -1:])
-    k = _pad(k, num_outputs, xp)
+        k, heavy = (xp.fmax(x[..., :-1], x[..., -1:]) for x in (k, heavy))
+    k, heavy = (_pad(x, num_outputs, xp) for x in (k, heavy))
     codes = diagnostics.status_codes(
-        hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error, k=k,
-        ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
-        weak=weak, missed=recipe.missed, exact_interval=recipe.binomial, epsilon=recipe.epsilon, xp=xp,
+        hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error,
+        k=heavy, ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
+        weak=weak, missed=recipe.missed, exact_interval=recipe.binomial, indicator=recipe.indicator, tied=tied,
+        epsilon=recipe.epsilon, xp=xp,
     ).astype(xp.int32)  # fmt: skip
     bound = diagnostics.upper_bound_without_hits(num_samples, xp.asarray(recipe.largest, dtype=value.dtype))
     bound = xp.minimum(bound, 1.0) if recipe.bounded_by_one else bound
@@ -119,6 +127,27 @@ def _ratio(row: Row, num_outputs: int, xp: Any) -> tuple[Any, Any]:
     residual = m.m2[..., :num_outputs] - 2.0 * ratio * m.cross[..., :num_outputs, -1] + ratio**2 * m.m2[..., -1:]
     scale = numerics.two_to(finite(m.exponent[..., :num_outputs], xp) - finite(m.exponent[..., -1:], xp), xp)
     return scale * ratio, scale * _sqrt(xp.maximum(residual, 0.0) / pairs(m, xp)[..., None], xp) / xp.abs(mean_w)
+
+
+def _units_tie(row: Row, recipe: Recipe, k: Any, xp: Any) -> Any:
+    """Outputs whose units are equal to the last bit though the samples in them are not, [..., K].
+
+    So it comes by chance where values are discrete (which k-hat tells by its NaN): 16 strata sets that count 10 hits of
+    64 each. Equal means of other values are equal up to rounding; controls may rightly leave nothing.
+    """
+    m, s, number = row.moments, row.stats, recipe.num_outputs
+    if recipe.controlled:
+        return xp.zeros(m.m2[..., :number].shape, dtype=bool)
+    equal = m.m2[..., :number] == 0
+    if recipe.self_normalised:
+        equal = equal & (m.m2[..., -1:] == 0)
+    num_samples, sum_abs = s.num_samples[..., None], s.sum_abs[..., :number]
+    scale = numerics.two_to(finite(m.exponent[..., :number], xp) - finite(s.exponent[..., :number], xp), xp)
+    sum_signed = xp.abs(m.mean[..., :number]) * scale * num_samples
+    vary = sum_signed < (1.0 - SAME) * sum_abs
+    vary = vary | (s.max_abs[..., :number] * num_samples > (1.0 + SAME) * sum_abs)
+    discrete = xp.isnan(_pad(k, number, xp)[..., :number])
+    return equal & vary & discrete & (m.count[..., None] < num_samples)
 
 
 def _is_weak(m: Moments, xp: Any) -> Any:

@@ -1,7 +1,6 @@
 """What `estimate` returns: a value with its error bar, its sample count and a word on how far to trust it."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from mcengine import diagnostics, merging
+from mcengine import merging
 from mcengine.betting import Betting
 from mcengine.covariance import Combination, combine, covariance_matrix, delta_method
 from mcengine.diagnostics import Status
+from mcengine.intervals import interval_of
 from mcengine.moments import Row
+from mcengine.printing import detail_of, head_of
 from mcengine.recipe import Recipe, finish_columns
 
 
@@ -25,8 +26,8 @@ class Estimate(eqx.Module):
     Fields are NumPy float64 from a script, JAX arrays under `jit`, `vmap` and `grad`; under `vmap` they have leading
     axes, and `interval` works on all of them at once.
 
-    - `value`, `std_error`: of the structure of the integrand's value. Without hits, or with nothing but hits of an
-      indicator, the error is NaN, not 0.
+    - `value`, `std_error`: of the structure of the integrand's value. Without hits, with nothing but hits of an
+      indicator, with one unit, or with units that are equal by chance, the error is NaN, not 0.
     - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of |w f|, per output. `pareto_k` is NaN where the weights are
       discrete or too few, and beyond the first 16 outputs.
     - `num_samples`, `num_units`, `num_nonfinite`.
@@ -78,45 +79,24 @@ class Estimate(eqx.Module):
         """Two-sided confidence interval (low, high), NumPy float64, of the structure of `value`.
 
         Student-t over units (after a `Tolerance` budget, an interval that holds all the same); Clopper and Pearson's
-        for plain sampling of a probability; [0, upper bound] where a non-negative integrand had no hits, infinite where
-        nothing bounds it.
+        for plain sampling of a probability; [0, upper bound] where a non-negative integrand had no hits, and
+        [1 - upper bound, 1] where an indicator had nothing else; infinite where the error is NaN and w f unbounded.
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
         if isinstance(self.recipe.sequence, Betting):
             low, high = self.recipe.sequence.bounds(level)
             return self.recipe.unflatten(low, np), self.recipe.unflatten(high, np)
-        num_samples, num_units = np.asarray(self.num_samples), np.asarray(self.num_units)
+        counts = np.asarray(self.num_samples), np.asarray(self.num_units)
 
         def of_leaf(value, std_error, hits):
-            grow = (...,) + (None,) * (np.ndim(value) - np.ndim(num_units))
-            if self.recipe.sequence is not None:
-                return self._sequence_interval(value, std_error, hits, level)
-            if self.recipe.binomial:
-                low, high = diagnostics.binomial_interval(hits, num_samples[grow], level)
-                rule_of_three = np.minimum(diagnostics.upper_bound_without_hits(num_samples[grow], 1.0, level), 1.0)
-                return low, np.where(np.asarray(hits) == 0, rule_of_three, high)
-            value = np.asarray(value, np.float64)
-            low, high = diagnostics.student_interval(value, std_error, num_units[grow], level)
-            floor, ceiling = (0.0, 1.0) if self.recipe.bounded_by_one else (-np.inf, np.inf)
-            bound = diagnostics.upper_bound_without_hits(
-                num_samples[grow], np.asarray(self.recipe.largest)[grow], level
-            )
-            bound = np.where(np.isnan(bound), ceiling, np.minimum(bound, ceiling))
-            empty = np.asarray(hits) == 0
-            return np.where(empty, floor, low)[()], np.where(empty, bound, high)[()]
+            grow = (...,) + (None,) * (np.ndim(value) - np.ndim(counts[0]))
+            return interval_of(value, std_error, hits, *(count[grow] for count in counts), self.recipe, level)
 
         trees = (self.value, self.std_error, self.num_hits)
         pairs = [of_leaf(*leaves) for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
         low, high = zip(*pairs, strict=True)
         return jax.tree.unflatten(self.recipe.treedef, low), jax.tree.unflatten(self.recipe.treedef, high)
-
-    def _sequence_interval(self, value: Any, std_error: Any, hits: Any, level: float) -> tuple[Any, Any]:
-        half_width = self.recipe.sequence.half_width(std_error, self.num_units, self.recipe.largest, level)
-        floor, ceiling = (0.0, 1.0) if self.recipe.bounded_by_one else (-np.inf, np.inf)
-        # Without hits nothing is known of the spread, unless w f has a bound.
-        half_width = np.where(np.isnan(half_width), np.inf, half_width)
-        return np.maximum(value - half_width, floor), np.minimum(value + half_width, ceiling)
 
     @property
     def covariance(self) -> Any:
@@ -137,7 +117,7 @@ class Estimate(eqx.Module):
         """sum_k c_k value_k with its own `std_error` and `interval(level)`, from how the outputs vary together.
 
         **Arguments:** `coefficients`, a tree like `value` whose leaves broadcast to its leaves: for an array of outputs
-        an array, or one number for all of them.
+        an array or a list, or one number for all of them.
 
         **Raises:** `ValueError` for another structure, and after a run without `covariance="full"` unless only one
         coefficient is not 0.
@@ -180,6 +160,8 @@ class Estimate(eqx.Module):
         recipe = dataclasses.replace(
             mine,
             binomial=mine.binomial and theirs.binomial,
+            indicator=mine.indicator and theirs.indicator,
+            controlled=mine.controlled or theirs.controlled,
             largest=np.asarray(np.maximum(mine.largest, theirs.largest)),
         )
         return finish(rows.merged(), recipe, np, seconds)
@@ -202,22 +184,10 @@ class Estimate(eqx.Module):
     def __str__(self) -> str:
         if np.ndim(self.status_code):
             return f"Estimate of {np.shape(self.status_code)} replicates; see .value, .std_error, .status_code."
-        leaves = jax.tree.leaves(self.value)
-        if len(leaves) == 1 and np.ndim(leaves[0]) == 0:
-            low, high = (float(jax.tree.leaves(side)[0]) for side in self.interval())
-            error = float(jax.tree.leaves(self.std_error)[0])
-            spread = "" if math.isnan(error) else f" +- {error:.2g}"
-            head = f"{float(leaves[0]):.8g}{spread}   95 % interval [{low:.6g}, {high:.6g}]"
-            ess, k, share, hits = (_scalar(x) for x in (self.ess, self.pareto_k, self.max_weight_share, self.num_hits))
-            k_text = "none" if math.isnan(k) else f"{k:.2f}"
-            detail = f"hits {hits:,.0f}   ESS {ess:,.0f}   k-hat {k_text}   largest share {share:.2g}"
-        else:
-            head = f"values of shapes {[np.shape(leaf) for leaf in leaves]}"
-            smallest = np.min([np.min(leaf, initial=np.inf) for leaf in jax.tree.leaves(self.ess)])
-            detail = f"smallest ESS {smallest:,.0f}"
         seconds = "" if self.seconds is None else f"   {self.seconds:.2f} s"
         bad = f"   non-finite {int(self.num_nonfinite):,}" if int(self.num_nonfinite) else ""
-        return f"{head}\n{int(self.num_samples):,} samples{seconds}   {detail}{bad}\nstatus: {self.status.sentence}"
+        counts = f"{int(self.num_samples):,} samples{seconds}   {detail_of(self)}{bad}"
+        return f"{head_of(self)}\n{counts}\nstatus: {self.status.sentence}"
 
 
 def _plain(leaf: Any) -> Any:
@@ -225,10 +195,6 @@ def _plain(leaf: Any) -> Any:
     if array.ndim:
         return [_plain(entry) for entry in array]
     return float(array) if np.isfinite(array) else None
-
-
-def _scalar(tree: Any) -> float:
-    return float(np.asarray(jax.tree.leaves(tree)[0]).reshape(-1)[0])
 
 
 def finish(row: Row, recipe: Recipe, xp: Any, seconds: float | None = None) -> Estimate:

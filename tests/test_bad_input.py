@@ -56,7 +56,15 @@ BUDGET = mc.Samples(100)
             "returns nothing",
         ),
         (lambda: mc.estimate(KEY, SQUARE, budget=BUDGET).interval(1.5), ValueError, "level must lie"),
+        (lambda: picks(mc.Mean(5)), ValueError, r"no output 5; it returns shapes \(2,\)"),
+        (lambda: picks(mc.Mean(-7)), ValueError, "no output -7"),
+        (lambda: picks(mc.Mean("loss")), ValueError, "no output 'loss'"),
+        (lambda: picks(mc.Histogram([0.0, 1.0], output=5)), ValueError, "no output 5"),
+        (lambda: picks(mc.Ratio(0, 5)), ValueError, "no output 5"),
+        (lambda: picks(mc.TailRisk([0.9], output=5)), ValueError, "no output 5"),
         (lambda: mc.estimate_from([0.0, 0.0], [1.0]), ValueError, "lengths differ"),
+        (lambda: mc.estimate_from(None, [0.5], largest=np.inf), ValueError, "positive and finite, got inf"),
+        (lambda: mc.estimate_from(None, [0.5], largest=-1.0), ValueError, "positive and finite, got -1.0"),
         (lambda: mc.estimate_from([], []), ValueError, "no samples"),
         (lambda: mc.estimate_from(np.zeros((2, 2)), np.zeros(2)), ValueError, "one axis"),
         (lambda: mc.estimate_from([0.0] * 4, 1j * np.ones(4)), ValueError, "complex"),
@@ -69,6 +77,11 @@ BUDGET = mc.Samples(100)
 def test_mistakes_are_named(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def picks(functional):
+    pair = mc.Expectation(lambda x: jnp.stack([x, x + 1.0]), STANDARD)
+    return mc.estimate(KEY, pair, budget=BUDGET, functional=functional)
 
 
 GAP = mc.Mixture([mc.Uniform(0.0, 1.0), mc.Uniform(2.0, 3.0)], [0.5, 0.5])

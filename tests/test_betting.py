@@ -149,3 +149,11 @@ def test_arrays_of_bounded_values():
 def test_mistakes_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize("method", ["betting", "bernstein"])
+def test_no_side_lies_beyond_what_bounds_the_values(method):
+    values = np.r_[np.ones(990), np.zeros(10)]
+    for x in (values, 1.0 - values):
+        low, high = mc.estimate_from(None, 3.0 * x, finite_sample=method, largest=3.0).interval()
+        assert 0.0 <= low < 3.0 * x.mean() < high <= 3.0

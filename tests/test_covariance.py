@@ -197,3 +197,10 @@ def run(**options):
 def test_mistakes_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_list_of_coefficients_stands_for_an_array():
+    result = run(covariance="full")
+    number = len(np.atleast_1d(result.value))
+    listed, array = (result.combination(c) for c in ([1.0] * number, np.ones(number)))
+    assert (listed.value, listed.std_error) == (array.value, array.std_error)

@@ -8,8 +8,10 @@ from scipy.special import ndtr
 
 import mcengine as mc
 from mcengine.diagnostics import Status
+from tests.statistics import MIN_COVERED, covered, least_covered
 
 STANDARD = mc.Normal(0.0, 1.0)
+SQUARE = mc.Expectation(lambda x: x * x, STANDARD)
 TAIL = mc.Probability(lambda x: x, STANDARD, 6.0)
 
 
@@ -92,6 +94,51 @@ def test_few_units_are_flagged():
     assert mc.estimate_from(None, np.arange(1.0, 6.0)).status != Status.OK
 
 
+def test_one_unit_has_no_error_bar(key):
+    problem = mc.Probability(lambda x: x, STANDARD, 3.0)
+    unit = mc.points.Sobol(1024)
+    result = mc.estimate(key, problem, mc.Normal(3.0, 1.0), budget=mc.Samples(1024), points=unit)
+    assert result.status == Status.FEW_UNITS
+    assert np.isnan(result.std_error)
+    assert result.interval() == (0.0, 1.0)
+    for single in (mc.estimate(key, SQUARE, budget=mc.Samples(1)), mc.estimate_from(None, [1.0])):
+        assert np.isnan(single.std_error)
+        assert single.interval() == (-np.inf, np.inf)
+        assert not single.ok
+
+
+@pytest.mark.parametrize("points", [mc.points.Sobol(), mc.points.Lattice(), mc.points.Stratified()])
+def test_units_that_are_equal_by_chance_are_no_proof(key, points):
+    # 64 points a unit hit 10 times, each of 16 units alike, in one run of 14; the truth is 10.15.
+    problem = mc.Probability(lambda x: x, STANDARD, 1.0)
+    runs = mc.replicate(jax.random.split(key, 400), problem, budget=mc.Samples(1024), points=points)
+    tied = np.isnan(runs.std_error)
+    assert np.sum(tied) >= 10
+    assert np.min(runs.std_error[~tied]) > 0
+    np.testing.assert_array_equal(runs.status_code[tied], Status.FEW_UNITS)
+    assert covered(*runs.interval(), ndtr(-1.0)) >= MIN_COVERED[400]
+
+
+@pytest.mark.parametrize("points", [mc.points.IID(), mc.points.Sobol()])
+def test_what_is_constant_keeps_its_small_error(key, points):
+    ones = mc.Expectation(lambda x: jnp.ones(()), STANDARD)
+    result = mc.estimate(key, ones, budget=mc.Samples(1024), points=points)
+    assert (result.value, result.std_error, result.status) == (1.0, 0.0, Status.ROUNDING)
+    hits = mc.Expectation(lambda x: jnp.where(x > 1.0, 1.0, 0.0), STANDARD)
+    known = mc.Controls(lambda x: jnp.where(x > 1.0, 1.0, 0.0), ndtr(-1.0))
+    result = mc.estimate(key, hits, budget=mc.Samples(2**14), points=points, controls=known)
+    assert result.value == pytest.approx(ndtr(-1.0), rel=1e-5)
+    assert result.status == Status.ROUNDING
+
+
+def test_nothing_but_hits_of_dependent_points_bound_the_rest(key):
+    likely = mc.Probability(lambda x: x, STANDARD, -6.0)
+    result = mc.estimate(key, likely, budget=mc.Samples(1024), points=mc.points.Sobol())
+    assert np.isnan(result.std_error)
+    assert result.status == Status.FEW_HITS
+    assert result.interval() == pytest.approx((1 + np.log(0.05) / 1024, 1.0))
+
+
 def test_a_good_run_is_not_flagged(key):
     problem = mc.Probability(lambda x: x, STANDARD, 3.0)
     runs = mc.replicate(jax.random.split(key, 400), problem, mc.Normal(3.0, 1.0), budget=mc.Samples(1_000))
@@ -120,3 +167,27 @@ def test_light_tails_are_hardly_ever_flagged(key):
     for count, child in zip((256, 1_000, 10_000), jax.random.split(key, 3), strict=True):
         runs = mc.replicate(jax.random.split(child, 400), problem, budget=mc.Samples(count))
         assert np.mean(runs.status_code != Status.OK) <= 0.02
+
+
+def test_a_crowd_at_a_second_maximum_is_no_heavy_tail(key):
+    # w f is bounded in both; k-hat has a median of 1.4 and of 3.
+    keys, proposal = jax.random.split(key, 400), mc.Normal(0.5, 1.2)
+    square = mc.replicate(keys, SQUARE, proposal, budget=mc.Samples(200))
+    assert np.median(square.pareto_k) > 1.0
+    assert np.mean(square.status_code == Status.UNRELIABLE) < 0.35
+    trusted = square.status_code < Status.HEAVY_TAIL
+    assert covered(*(side[trusted] for side in square.interval()), 1.0) >= least_covered(np.sum(trusted))
+    two = mc.Expectation(lambda x: jnp.stack([x + 1.0, x + 2.0]), STANDARD)
+    ratio = mc.replicate(keys, two, proposal, budget=mc.Samples(10_000), functional=mc.Ratio(0, 1))
+    assert np.median(ratio.pareto_k) > 2.0
+    np.testing.assert_array_equal(ratio.status_code, Status.OK)
+    again = jax.jit(lambda k: mc.estimate(k, two, proposal, budget=mc.Samples(10_000), functional=mc.Ratio(0, 1)))
+    assert int(again(keys[0]).status_code) == Status.OK
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0, 100.0])
+def test_a_heavy_tail_on_a_constant_is_flagged_all_the_same(key, constant):
+    # All of |w f| lies within a factor of two of its largest.
+    problem = mc.Expectation(lambda x: constant + 0.01 * x, mc.StudentT(1.5, 0.0, 1.0))
+    runs = mc.replicate(jax.random.split(key, 400), problem, budget=mc.Samples(10_000))
+    assert np.mean(runs.status_code >= Status.HEAVY_TAIL) >= 0.95

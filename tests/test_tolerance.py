@@ -8,6 +8,7 @@ from scipy.special import ndtr
 
 import mcengine as mc
 from mcengine import sequences
+from tests.statistics import covered, least_covered
 
 STANDARD = mc.Normal(0.0, 1.0)
 TAIL = mc.Probability(lambda x: x, STANDARD, 3.0)
@@ -67,6 +68,26 @@ def test_a_finite_sample_interval_needs_no_asymptotics(key):
     assert high - low <= 2 * 0.05 * result.value
     again = mc.estimate(jax.random.key(5), problem, proposal, budget=mc.Tolerance(rtol=0.05))
     assert again.num_samples < result.num_samples
+
+
+def test_a_likely_event_is_not_certain_where_no_miss_was_seen():
+    # 8,192 samples, a miss in every fourth run.
+    likely, truth = mc.Probability(lambda x: x, STANDARD, -4.0), ndtr(4.0)
+    runs = [mc.estimate(jax.random.key(i), likely, budget=mc.Tolerance(rtol=0.01)) for i in range(100)]
+    assert sum(np.isnan(run.std_error) for run in runs) > 50
+    low, high = map(np.asarray, zip(*(run.interval() for run in runs), strict=True))
+    assert covered(low, high, truth) >= least_covered(100)
+    assert np.max(high - low) <= 0.02
+    assert {run.status for run in runs} == {mc.Status.FEW_HITS}
+
+
+def test_an_event_that_never_comes_stops_at_an_absolute_tolerance(key):
+    rare = mc.Probability(lambda x: x, STANDARD, 9.0)
+    result = mc.estimate(key, rare, budget=mc.Tolerance(atol=0.01))
+    low, high = result.interval()
+    assert result.num_samples < 10**5
+    assert (low, high) == (0.0, pytest.approx(-np.log(0.025) / result.num_samples))
+    assert result.status == mc.Status.NO_HITS
 
 
 def test_a_spent_budget_says_so(key):

@@ -50,11 +50,14 @@ def picked(value: Any, output: Any, who: str) -> Any:
     if output is None:
         return value
     try:
+        if hasattr(value, "shape"):
+            # JAX clamps an index that is out of range; NumPy raises.
+            np.broadcast_to(np.int8(0), value.shape)[output]
         return value[output]
     except (KeyError, IndexError, TypeError):
         if isinstance(output, str) and hasattr(value, output):
             return getattr(value, output)
-    shapes = jax.tree.map(lambda leaf: leaf.shape, value)
+    shapes = jax.tree.map(np.shape, value)
     raise ValueError(f"{who}: the integrand has no output {output!r}; it returns shapes {shapes}.")
 
 

@@ -15,13 +15,15 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from mcengine.diagnostics import Status, student_interval
+from mcengine.diagnostics import MIN_HITS, Status, student_interval
 from mcengine.functionals.protocol import check_scalar, picked
 
 
 class TailRisk(eqx.Module):
     """Quantile and expected shortfall of the integrand's value, a loss, at each level.
 
+    Of a `Probability` the loss is the score; of an `Integral` it is f(X) with X uniform on the box, which must be
+    finite.
     The samples' losses and weights are kept (16 bytes each), so the sample count is limited by memory.
 
     **Arguments:** `levels`, each strictly between 0 and 1, as in `[0.99, 0.999]`; `output`, which entry of what the
@@ -71,7 +73,9 @@ class TailRisk(eqx.Module):
 class RiskEstimate(eqx.Module):
     """Quantiles and expected shortfalls, with error bars and how far to trust them.
 
-    - `value` and `std_error`: dicts with `quantile` and `shortfall`, [levels];
+    - `value` and `std_error`: dicts with `quantile` and `shortfall`, [levels]. An error is NaN where nothing was seen
+      to vary: with one unit, or units that are equal by chance; of a shortfall with no loss above the quantile and
+      fewer than 30 at it.
     - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of the losses beyond each quantile, the worse of both figures;
     - `status_codes`, `status`, `ok`, `num_samples`, `num_units`, `seconds` as in `mc.Estimate`.
     """
@@ -102,7 +106,10 @@ class RiskEstimate(eqx.Module):
         return self.status == Status.OK
 
     def interval(self, level: float = 0.95) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """(low, high), dicts like `value`. A quantile's side is infinite where the samples do not reach it."""
+        """(low, high), dicts like `value`.
+
+        A quantile's side is infinite where the samples do not reach it; both are where the error is NaN.
+        """
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
         if self.losses.ndim > 1:  # of replicates
@@ -110,12 +117,20 @@ class RiskEstimate(eqx.Module):
             low, high = (jax.tree.map(lambda *leaves: np.stack(leaves), *side) for side in zip(*sides, strict=True))
             return low, high
         low, high = student_interval(self.value["shortfall"], self.std_error["shortfall"], self.num_units, level)
+        known = ~np.isnan(self.std_error["shortfall"])
+        low, high = np.where(known, low, -np.inf), np.where(known, high, np.inf)
         beyond = 1.0 - np.asarray(self.levels)
         p_low, p_high = student_interval(beyond, self.std_error["exceedance"], self.num_units, level)
-        quantiles = [np.asarray([self._quantile(p) for p in side]) for side in (p_high, p_low)]
+        known = ~np.isnan(self.std_error["exceedance"])
+        quantiles = [
+            np.where(known, [self._quantile(p) for p in side], end)
+            for side, end in ((p_high, -np.inf), (p_low, np.inf))
+        ]
         return {"quantile": quantiles[0], "shortfall": low}, {"quantile": quantiles[1], "shortfall": high}
 
     def _quantile(self, beyond: float) -> float:
+        if np.isnan(beyond):
+            return np.nan
         return np.inf if beyond <= 0 else quantile(self.losses, self.exceedance, beyond)
 
     def to_dict(self) -> dict[str, Any]:
@@ -189,14 +204,25 @@ def tail_risk(
             # The residuals of a ratio: what is left once the mean weight is known to be 1.
             excess = excess - (w - 1.0) * excess.mean()
             tails = [tail - (w - 1.0) * tail.mean() for tail in tails]
-        errors["exceedance"].append(max(_unit_error(tail, unit_size) for tail in tails))
-        errors["shortfall"].append(_unit_error(excess, unit_size))
+        step = max(_unit_error(tail, unit_size) for tail in tails)
+        if step == 0.0 and unit_size > 1 and len(losses) > unit_size:
+            step = np.nan  # units that are equal by chance prove nothing
+        errors["exceedance"].append(step)
+        # A level beyond the sample: nothing above its largest loss, and no atom there, is no proof of nothing.
+        beyond_sample = np.max(losses) <= v and np.sum(losses >= v) < MIN_HITS
+        errors["shortfall"].append(np.nan if beyond_sample else _unit_error(excess, unit_size))
         # A unit of the error in P(L > v) moves the quantile by this much.
-        step = errors["exceedance"][-1] or 1.0 / n
-        sides = [quantile(ordered, exceedance, max(beyond + sign * step, 0.0)) for sign in (1, -1)]
-        errors["quantile"].append(0.5 * (sides[1] - sides[0]))
+        errors["quantile"].append(_moves(ordered, exceedance, beyond, step or 1.0 / n))
     as_arrays = [{name: np.asarray(column) for name, column in tree.items()} for tree in (values, errors)]
     return as_arrays[0], as_arrays[1], ordered, exceedance
+
+
+def _moves(losses: np.ndarray, exceedance: np.ndarray, beyond: float, step: float) -> float:
+    """Half of what the quantile moves from `step` above to `step` below; NaN where that is unknown."""
+    if np.isnan(step):
+        return np.nan
+    sides = [quantile(losses, exceedance, max(beyond + sign * step, 0.0)) for sign in (1, -1)]
+    return 0.5 * (sides[1] - sides[0])
 
 
 def _unit_error(y: np.ndarray, unit_size: int) -> float:

@@ -22,6 +22,13 @@ def run(seed, proposal=mc.Normal(3.0, 1.0), num_samples=4_096, levels=LEVELS, **
     return mc.estimate(jax.random.key(seed), LOSS, proposal, budget=budget, functional=functional, **options)
 
 
+CONDITIONAL = mc.conditional(mc.Probability(lambda x: x[0] + 2.0 * x[1], mc.Normal(jnp.zeros(2), jnp.ones(2)), 6.0), 1)
+
+
+def of(problem, functional=mc.TailRisk([0.9]), num_samples=1_000, **options):
+    return mc.estimate(jax.random.key(0), problem, budget=mc.Samples(num_samples), functional=functional, **options)
+
+
 @pytest.mark.battery
 @pytest.mark.parametrize(
     ("proposal", "options"),
@@ -87,6 +94,38 @@ def test_a_level_beyond_the_samples_is_open_above():
     assert result.to_dict()["quantile_high"] == [None]
 
 
+def test_a_shortfall_beyond_the_samples_has_no_error_bar():
+    result = run(0, proposal=None, num_samples=1_000, levels=[0.9, 0.9999])
+    assert np.isfinite(result.std_error["shortfall"][0])
+    assert np.isnan(result.std_error["shortfall"][1])
+    low, high = result.interval()
+    assert (low["shortfall"][1], high["shortfall"][1]) == (-np.inf, np.inf)
+    # One seed's largest loss is no bound on the mean beyond it: all of 100 intervals hold, or are open.
+    runs = [run(seed, proposal=None, num_samples=1_000, levels=[0.9999]).interval() for seed in range(100)]
+    truth = norm.pdf(norm.ppf(0.9999)) / 1e-4
+    assert sum(low["shortfall"][0] <= truth <= high["shortfall"][0] for low, high in runs) == 100
+
+
+def test_few_units_are_flagged_and_one_has_no_error_bar():
+    one, two = (run(0, num_samples=n, levels=[0.9], points=mc.points.Sobol(1024)) for n in (1024, 2048))
+    assert one.status == two.status == mc.Status.FEW_UNITS
+    assert all(np.isnan(error[0]) for error in one.std_error.values())
+    for side, end in zip(one.interval(), (-np.inf, np.inf), strict=True):
+        assert [float(x[0]) for x in side.values()] == [end, end]
+    assert np.isfinite(two.std_error["shortfall"][0])
+
+
+@pytest.mark.parametrize("proposal", [None, mc.Uniform(0.0, 0.05)])
+def test_an_integral_is_the_law_of_a_uniform_point(proposal):
+    # The box has volume 1/20; the .9 quantile and the mean beyond it do not.
+    result = of(mc.Integral(lambda x: x, 0.0, 0.05), proposal=proposal, num_samples=10_000)
+    low, high = result.interval()
+    assert result.ok
+    assert low["quantile"][0] < 0.045 < high["quantile"][0]
+    assert low["shortfall"][0] < 0.0475 < high["shortfall"][0]
+    assert high["shortfall"][0] - low["shortfall"][0] < 1e-3
+
+
 def test_the_result_reads_and_serialises():
     import json
 
@@ -111,6 +150,9 @@ def test_non_finite_losses_are_counted():
         (lambda: run(0, controls=mc.Controls(lambda x: x, 0.0)), "no controls"),
         (lambda: run(0, weighting=mc.weighting.Truncated()), "raw or self-normalised"),
         (lambda: run(0).interval(0.0), "level must lie strictly"),
+        (lambda: of(mc.Integral(lambda x: x, 0.0, np.inf)), "infinite sides"),
+        (lambda: of(CONDITIONAL), "give the functional the Probability itself"),
+        (lambda: of(CONDITIONAL, mc.Histogram([0.0, 1.0])), "give the functional the Probability itself"),
         (lambda: mc.Histogram([1.0]), "at least two increasing numbers"),
         (lambda: mc.Histogram([1.0, 1.0]), "at least two increasing numbers"),
     ],
