@@ -13,6 +13,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from mcengine.controls import pilot_size
 from mcengine.distributions import as_parameter, choice
 from mcengine.distributions.univariate import concrete
 
@@ -82,9 +83,11 @@ class Optimal(eqx.Module):
     1 with mean 0. Their coefficients come from a pilot of independent samples, so the estimate stays unbiased.
 
     **Arguments:** `pilot`, its sample count; by default an eighth of the budget's, besides the budget.
+
+    Its mixture must have 2 to 17 components.
     """
 
-    pilot: int | None = eqx.field(static=True, default=None)
+    pilot: int | None = eqx.field(static=True, default=None, converter=pilot_size("Optimal"))
 
     def log_weights(self, log_c: Float[Array, "k *shape"]) -> Float[Array, "k *shape"]:
         return Balance().log_weights(log_c)

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from mcengine import numerics
 from mcengine.budgets import Samples, Seconds, Tolerance
 from mcengine.checks import check_events, check_tolerance, check_transport
-from mcengine.controls import Components, coefficients
+from mcengine.controls import UNITS_BESIDES, Components, coefficients
 from mcengine.covariance import check_covariance
 from mcengine.distributions import as_distribution, event_struct
 from mcengine.execution.blocks import Floats, Plan, Work, mixture_of, plan_of
@@ -165,7 +165,13 @@ def _pilot(work: Work, num_samples: int | None, floats: Floats, execution: Execu
         count = max(budget // 8, min(budget, 64 * number))
     # Independent samples whatever the points: their covariances are what a small pilot can tell.
     points = work.points if isinstance(work.points, Allocated) else IID()
-    count = max(count - count % points.unit_size, points.unit_size)
+    least = (number + UNITS_BESIDES) * points.unit_size
+    if work.controls.pilot is not None and count < least:
+        raise ValueError(
+            f"estimate: a pilot of {count} samples is too small for {number} controls: it needs at least {least}, or "
+            "their coefficients vary without bound."
+        )
+    count = max(count - count % points.unit_size, least)
     pilot = dataclasses.replace(work, points=points, covariance="diagonal")
     floats = Floats(floats.sample + number, floats.row + number * number)
     return Pilot(pilot, plan_of(count, floats, execution, points.unit_size), count)

@@ -84,6 +84,15 @@ def test_optimal_weights_win_where_a_component_is_the_integrand(key):
     assert best.value == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("options", [{"mis": mc.mis.Optimal()}, {"controls": mc.Components()}], ids=["mis", "controls"])
+def test_a_mixture_target_without_a_proposal_has_components_too(key, options):
+    # The control q_1 / q_mix is the share of one component, 1 - q_2 / q_mix: f is one of them up to a constant.
+    problem = mc.Expectation(lambda x: jax.nn.sigmoid(2.0 * x), mc.mixture([mc.Normal(-1.0, 1.0), mc.Normal(1.0, 1.0)]))
+    result = mc.estimate(key, problem, budget=mc.Samples(20_000), **options)
+    assert result.value == pytest.approx(0.5, abs=1e-5)
+    assert result.std_error < 1e-5
+
+
 def test_in_a_trace_it_is_the_same(key):
     def run(key):
         return mc.estimate(key, TAILS, PROPOSALS["counts"], mis=mc.mis.Power(), budget=mc.Samples(5_000))
@@ -107,6 +116,16 @@ def test_in_a_trace_it_is_the_same(key):
             lambda: run_with(mis=mc.mis.Optimal(), controls=mc.Controls(lambda x: x, 0.0)),
             ValueError,
             "give it or controls, not both",
+        ),
+        (
+            lambda: run_with(proposal=mc.mixture([STANDARD] * 20), mis=mc.mis.Optimal()),
+            ValueError,
+            "mixture of 2 to 17 components, and this one has 20",
+        ),
+        (
+            lambda: run_with(proposal=mc.mixture([STANDARD]), mis=mc.mis.Optimal()),
+            ValueError,
+            "mixture of 2 to 17 components, and this one has 1",
         ),
     ],
 )  # fmt: skip
