@@ -129,6 +129,11 @@ def _allocated(points: Any, proposal: Any) -> Any:
     """The points of a proposal with fixed counts."""
     counts = getattr(proposal, "counts", None)
     if counts is None:
+        if isinstance(points, Allocated):
+            raise ValueError(
+                "estimate: points.Allocated lays out the samples of a proposal with fixed counts: give "
+                "proposal=mc.multi_sample(components, counts), and no points."
+            )
         return points
     if not isinstance(points, IID):
         raise ValueError(
