@@ -83,8 +83,6 @@ class Controls(eqx.Module):
     pilot: int | None = eqx.field(static=True, default=None, converter=pilot_size("Controls"))
 
     def __check_init__(self):
-        if not callable(self.function):
-            raise TypeError(f"Controls: function must be a function of one sample, got {self.function!r}.")
         known = [concrete(leaf) for leaf in jax.tree.leaves(self.means)]
         if any(mean is not None and not np.all(np.isfinite(mean)) for mean in known):
             raise ValueError(f"Controls: the means must be finite, got {self.means}.")

@@ -85,7 +85,7 @@ def estimate(
     **Raises:** `ValueError` or `TypeError` for events of different shape, a proposal seen to miss part of the target
     where f is not 0, and bad budgets, in words. Bad luck (heavy tails, no hits) is a status, not an error.
     """
-    key = check_key(key)
+    key = check_key("estimate", key)
     run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution, functional, covariance)
     closure = closes_over_trace(run.work)
     if closure or is_traced((run.work, key)):
@@ -208,7 +208,7 @@ def replicate(
     """
     if not isinstance(budget, Samples):
         raise TypeError(f"replicate: budget must be mc.Samples(n), got {budget!r}.")
-    if np.ndim(keys) != 1 or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+    if not (isinstance(keys, jax.Array) and keys.ndim == 1 and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)):
         raise TypeError(f"replicate: keys must be an array of keys such as jax.random.split(key, 400), got {keys!r}.")
     run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution, functional, covariance)
     check_support(run.work.problem, run.work.proposal, run.work.weighting.self_normalised)

@@ -43,7 +43,9 @@ class Allocated(eqx.Module):
         block_key = jax.random.fold_in(key, index)
         if not hasattr(distribution, "forward"):
             component = np.repeat(np.arange(len(self.counts)), self.counts)
-            x = distribution.sample_components(block_key, self._laid_out(jnp.asarray(component, jnp.int32), index, size))
+            x = distribution.sample_components(
+                block_key, self._laid_out(jnp.asarray(component, jnp.int32), index, size)
+            )
             return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), x), None
         bits = numerics.random_words(block_key, (self.words, distribution.num_uniforms, size), self.generator)
         v = numerics.centred_uniform(bits)
