@@ -47,7 +47,7 @@ class Power(eqx.Module):
         known = concrete(self.beta)
         if self.beta.shape != () or (known is not None and not 1 <= known < np.inf):
             raise ValueError(
-                f"Power: beta must be one number, at least 1 and finite (mis.Maximum is its limit), got {self.beta}."
+                f"Power: beta must be at least 1, finite (mis.Maximum is the limit) and one number, got {self.beta}."
             )
 
     def log_weights(self, log_c: Float[Array, "k *shape"]) -> Float[Array, "k *shape"]:

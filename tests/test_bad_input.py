@@ -66,7 +66,7 @@ BUDGET = mc.Samples(100)
         (lambda: jax.jit(lambda v: mc.estimate_from(None, v).value)(jnp.ones(4)), TypeError, "inside jit"),
         (lambda: mc.estimate(KEY, lambda x: x, budget=BUDGET), TypeError, "problem must be an Expectation"),
         (lambda: mc.replicate(KEY, SQUARE, budget=BUDGET), TypeError, "array of keys"),
-        (lambda: mc.replicate([KEY, KEY], SQUARE, budget=BUDGET), TypeError, "array of keys"),
+        (lambda: mc.replicate([jax.random.key(1)], SQUARE, budget=BUDGET), TypeError, "array of keys"),
         (lambda: estimate_with(controls=lambda x: x), TypeError, r"controls must be mc.Controls\(function, means\)"),
         (lambda: estimate_with(controls=[0.0]), TypeError, "controls must be"),
         (lambda: estimate_with(controls=mc.Components), TypeError, "controls must be"),
@@ -100,7 +100,7 @@ BUDGET = mc.Samples(100)
             ),
             TypeError,
             "estimate_gradient: controls must be",
-        ),  # fmt: skip
+        ),
     ],
 )
 def test_mistakes_are_named(make, error, words):
@@ -134,7 +134,7 @@ def decides(x):
         lambda: estimate_with(mc.Expectation(lambda x: math.exp(x), STANDARD)),
         lambda: estimate_with(mc.Probability(decides, STANDARD, 1.0)),
         lambda: estimate_with(controls=mc.Controls(decides, 0.4)),
-        lambda: mc.replicate(jax.random.split(KEY, 2), mc.Expectation(decides, STANDARD), budget=BUDGET),
+        lambda: mc.replicate(jax.random.split(jax.random.key(1), 2), mc.Expectation(decides, STANDARD), budget=BUDGET),
         lambda: mc.difference(mc.Expectation(decides, STANDARD), SQUARE),
         lambda: mc.conditional(mc.Probability(lambda x: decides(x[0]), mc.Normal(np.zeros(2), 1.0), 1.0)),
         lambda: mc.choose_shares(KEY, mc.Expectation(decides, STANDARD), mc.mixture([STANDARD, STANDARD])),
