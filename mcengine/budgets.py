@@ -2,9 +2,11 @@
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import numpy as np
 
 
 def _whole(value: Any) -> int:
@@ -26,6 +28,20 @@ def _number_of_seconds(value: Any) -> float:
     except (TypeError, ValueError):
         pass
     raise TypeError(f"Seconds: the time must be a number of seconds, got {value!r}.")
+
+
+def _one_number(name: str) -> Callable[[Any], float | None]:
+    """A converter to float (None stays) that refuses what is no number, or several."""
+
+    def convert(value: Any) -> float | None:
+        try:
+            if np.ndim(value) == 0:
+                return None if value is None else float(value)
+        except (TypeError, ValueError):
+            pass
+        raise TypeError(f"Tolerance: {name} must be one number, for all outputs, got {value!r}.")
+
+    return convert
 
 
 class Samples(eqx.Module):
@@ -70,8 +86,8 @@ class Tolerance(eqx.Module):
     `Status.BUDGET_SPENT`; `level` of the interval that must be short.
     """
 
-    rtol: float = eqx.field(static=True, default=0.0, converter=float)
-    atol: float | None = eqx.field(static=True, default=None)
+    rtol: float = eqx.field(static=True, default=0.0, converter=_one_number("rtol"))
+    atol: float | None = eqx.field(static=True, default=None, converter=_one_number("atol"))
     max_samples: int = eqx.field(static=True, default=10**9, converter=_whole)
     level: float = eqx.field(static=True, default=0.95, converter=float)
     finite_sample: bool | str = eqx.field(static=True, default=False)

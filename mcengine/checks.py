@@ -1,5 +1,7 @@
 """What the front door refuses, in the user's words."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -8,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcengine import distributions
-from mcengine.caching import Static, join, split
+from mcengine.caching import Static, join, shapes_of, split
+from mcengine.coupling import OwnWeights
 from mcengine.distributions import Product, event_struct, is_transport, sample_many
 from mcengine.distributions.univariate import concrete
 
@@ -24,14 +27,28 @@ FILL_THEIR_SUPPORT = (
 NUM_PROBES = 1024
 
 
-def check_key(key: Any) -> Any:
+@contextmanager
+def traced(what: str) -> Iterator[None]:
+    """Notes on the errors of a user's function that asks for the numbers of a sample while it is traced."""
+    try:
+        yield
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+        # The likeliest first mistake, and JAX's own words are about tracers.
+        error.add_note(
+            f"mcengine: {what} is compiled once for all samples, so it cannot decide by the numbers of one: use "
+            "jnp.where(condition, a, b) instead of if, and jax.numpy instead of NumPy, math and float()."
+        )
+        raise
+
+
+def check_key(caller: str, key: Any) -> Any:
     """The key, typed; raises unless it is one JAX key (typed, or raw words)."""
     is_key = isinstance(key, jax.Array) and (
         (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0)
         or (key.dtype == jnp.uint32 and key.ndim == 1)
     )
     if not is_key:
-        raise TypeError(f"estimate: key must be one key such as jax.random.key(0), got {key!r}.")
+        raise TypeError(f"{caller}: key must be one key such as jax.random.key(0), got {key!r}.")
     return key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
 
 
@@ -44,6 +61,25 @@ def check_events(problem: Any, source: Any) -> None:
         raise ValueError(
             f"estimate: the proposal's samples have shape {offered}, the target's have {wanted}; they must be the same."
         )
+
+
+def check_densities(problem: Any, source: Any) -> None:
+    """Raise unless the log densities of one sample are one number each."""
+    event = event_struct(source)
+    for name, law in (("target", problem.target), ("proposal", source)):
+        if isinstance(law, OwnWeights):
+            continue  # a pair's own, one for each output
+        with traced(f"log_prob of the {name}"):
+            found = shapes_of(_log_prob_of, law, event)
+        if getattr(found, "shape", None) != ():
+            raise ValueError(
+                f"estimate: log_prob of the {name} ({type(law).__name__}) must give one number for one sample, got "
+                f"shape {getattr(found, 'shape', found)}."
+            )
+
+
+def _log_prob_of(law: Any, x: Any) -> Any:
+    return law.log_prob(x)
 
 
 def _describe(event: Any) -> Any:
@@ -93,7 +129,8 @@ def check_support(problem: Any, proposal: Any, self_normalised: bool = False) ->
     if proposal is None or not hasattr(problem.plain, "sample") or _covers(proposal, problem.target):
         return
     dynamic, static = split((problem, proposal))
-    x, missed = jax.device_get(_probe(dynamic, static=static, everywhere=self_normalised))
+    with traced("the integrand"):
+        x, missed = jax.device_get(_probe(dynamic, static=static, everywhere=self_normalised))
     if missed.any():
         where = jax.tree.map(lambda leaf: leaf[np.argmax(missed)], x)
         needed = "a self-normalised estimate needs all of it" if self_normalised else "the integrand is not 0"

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mcengine.caching import Static, closes_over_trace, is_traced, join, split
+from mcengine.checks import traced
 from mcengine.crossing import crossing, implicit, log_odds, probe_log_odds, quantiles, safe_infinity
 from mcengine.distributions import Distribution, event_struct, sample_many
 from mcengine.distributions.coordinates import split_coordinate
@@ -135,7 +136,8 @@ def conditional(
         )
     size = event_struct(problem.plain).shape
     law, rest = split_coordinate(problem.target, coordinate)
-    jax.eval_shape(problem.integrand, event_struct(problem.plain))  # its own words for a score of the wrong shape
+    with traced("the score"):
+        jax.eval_shape(problem.integrand, event_struct(problem.plain))  # its own words for a score of the wrong shape
     result = ConditionalProbability(
         problem.score, problem.threshold, law, rest, boundary, coordinate % size[0], above, problem.exact
     )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcengine import numerics
+from mcengine.caching import is_traced
 from mcengine.columns import finite
 from mcengine.diagnostics import student_interval
 from mcengine.moments import Row
@@ -34,6 +35,8 @@ class Combination(eqx.Module):
         """Two-sided Student-t interval (low, high) over units, of the structure of the value."""
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
+        if is_traced(self.value):
+            raise ValueError("interval: inside jit, vmap and grad use value and std_error.")
 
         def of_leaf(value, std_error):
             units = np.asarray(self.num_units)[(...,) + (None,) * (np.ndim(value) - np.ndim(self.num_units))]

@@ -15,6 +15,7 @@ from mcengine.betting import Betting
 from mcengine.budgets import Budget, Samples, Seconds, Tolerance
 from mcengine.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.checks import check_key, check_support
+from mcengine.controls import check_means
 from mcengine.execution.betting_stream import BatchMeans
 from mcengine.execution.blocks import (
     MAX_BLOCK,
@@ -27,6 +28,7 @@ from mcengine.execution.replicates import replicates_plan, run_replicates
 from mcengine.execution.runs import run_samples, run_seconds
 from mcengine.execution.settings import Execution
 from mcengine.functionals.tail_risk import stack
+from mcengine.merging import merge_all
 from mcengine.mis import Heuristic
 from mcengine.parts import Part, Parts, select
 from mcengine.planning import Run, pilot_key, prepare, with_coefficients
@@ -83,7 +85,7 @@ def estimate(
     **Raises:** `ValueError` or `TypeError` for events of different shape, a proposal seen to miss part of the target
     where f is not 0, and bad budgets, in words. Bad luck (heavy tails, no hits) is a status, not an error.
     """
-    key = check_key(key)
+    key = check_key("estimate", key)
     run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution, functional, covariance)
     closure = closes_over_trace(run.work)
     if closure or is_traced((run.work, key)):
@@ -100,6 +102,7 @@ def _estimate_columns(key: Array, run: Run, budget: Budget, execution: Execution
     start, work, parts = time.perf_counter(), run.work, _on_host(run.parts)
     if run.pilot is not None:
         row = run_samples(run.pilot.work, pilot_key(key), run.pilot.num_samples, run.pilot.plan, execution)
+        check_means(work.controls, row, parts.num_outputs)
         work = with_coefficients(work, row, parts.num_outputs, np)
     if isinstance(budget, Tolerance):
         row, parts = _until_precise(work, parts, key, budget, run.plan, execution)
@@ -205,7 +208,7 @@ def replicate(
     """
     if not isinstance(budget, Samples):
         raise TypeError(f"replicate: budget must be mc.Samples(n), got {budget!r}.")
-    if np.ndim(keys) != 1 or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+    if not (isinstance(keys, jax.Array) and keys.ndim == 1 and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)):
         raise TypeError(f"replicate: keys must be an array of keys such as jax.random.split(key, 400), got {keys!r}.")
     run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution, functional, covariance)
     check_support(run.work.problem, run.work.proposal, run.work.weighting.self_normalised)
@@ -221,7 +224,8 @@ def _replicate_columns(keys: Array, run: Run, execution: Execution) -> dict[int,
     start = time.perf_counter()
     num_samples = run.num_samples or 0  # a budget of samples is all that `replicate` takes
     if run.pilot is not None:  # every replicate has a pilot of its own
-        rows = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), _rows_with_pilots(run, keys))
+        rows, pilots = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), _rows_with_pilots(run, keys))
+        check_means(run.work.controls, merge_all(pilots), run.parts.num_outputs)
     else:
         plan = replicates_plan(run.work, num_samples, run.floats, execution)
         rows = run_replicates(run.work, keys, num_samples, run.floats, plan, execution)
@@ -235,7 +239,7 @@ def _estimate_in_trace(run: Run, key: Array, closure: bool) -> Any:
         raise ValueError("estimate: only a budget of mc.Samples(n) can be kept inside jit, vmap or grad.")
     if closure:
         # A fresh function, so that no cache outlives the trace that the closure belongs to.
-        return run.parts.results(jax.jit(lambda k: _finish(_row_in_trace(run, k), run.parts, jnp))(key))
+        return run.parts.results(jax.jit(lambda k: _finish(_row_in_trace(run, k)[0], run.parts, jnp))(key))
     dynamic, static = split(run)
     return run.parts.results(_traced(dynamic, key, static=static))
 
@@ -244,7 +248,7 @@ def _estimate_in_trace(run: Run, key: Array, closure: bool) -> Any:
 def _traced(dynamic, key, *, static: Static) -> dict[int, Estimate]:
     # One compilation where `grad` or `vmap` is called outside `jit`, instead of one per operation.
     run = join(dynamic, static)
-    return _finish(_row_in_trace(run, key), run.parts, jnp)
+    return _finish(_row_in_trace(run, key)[0], run.parts, jnp)
 
 
 def _rows_with_pilots(run: Run, keys: Array) -> Any:
@@ -259,11 +263,12 @@ def _traced_rows(dynamic, keys, *, static: Static) -> Any:
     return jax.vmap(partial(_row_in_trace, join(dynamic, static)))(keys)
 
 
-def _row_in_trace(run: Run, key: Array) -> Any:
-    work = run.work
+def _row_in_trace(run: Run, key: Array) -> tuple[Any, Any]:
+    """The row of a run, and that of its pilot (or None)."""
+    work, row = run.work, None
     if run.pilot is not None:
         row = run_traced(run.pilot.work, pilot_key(key), run.pilot.num_samples, run.pilot.plan)
         # Found once, then fixed: a gradient does not run through the regression.
         work = jax.lax.stop_gradient(with_coefficients(work, row, run.parts.num_outputs, jnp).coefficients)
         work = dataclasses.replace(run.work, coefficients=work)
-    return run_traced(work, key, run.num_samples or 0, run.plan)
+    return run_traced(work, key, run.num_samples or 0, run.plan), row

@@ -12,8 +12,11 @@ from typing import Any, Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Bool, Float, Int
 
+from mcengine.controls import pilot_size
 from mcengine.distributions import as_parameter, choice
 from mcengine.distributions.univariate import concrete
 
@@ -42,35 +45,61 @@ class Power(eqx.Module):
 
     def __check_init__(self):
         known = concrete(self.beta)
-        if known is not None and not known >= 1:
-            raise ValueError(f"Power: beta must be at least 1, got {known}.")
+        if self.beta.shape != () or (known is not None and not 1 <= known < np.inf):
+            raise ValueError(
+                f"Power: beta must be at least 1, finite (mis.Maximum is the limit) and one number, got {self.beta}."
+            )
 
     def log_weights(self, log_c: Float[Array, "k *shape"]) -> Float[Array, "k *shape"]:
         return _normalised(self.beta.astype(log_c.dtype) * log_c)
+
+
+@jax.custom_jvp
+def _counts(log_c: Float[Array, "k *shape"], log_alpha: Float[Array, ""]) -> Bool[Array, "k *shape"]:
+    """Whether c_i >= alpha max_k c_k."""
+    return log_c >= jnp.max(log_c, axis=0)[None] + log_alpha
+
+
+def _counts_jvp(primals, tangents):
+    if not all(isinstance(t, SymbolicZero) for t in tangents):
+        raise ValueError(
+            "The weights of mis.Cutoff and mis.Maximum jump where a proposal falls below the cutoff, and a gradient "
+            "along the proposals' parameters would silently miss the jumps. Use mis.Balance() or mis.Power(), or "
+            "jax.lax.stop_gradient(proposal) where only problem parameters are meant."
+        )
+    counts = _counts(*primals)
+    return counts, SymbolicZero.from_primal_value(counts)
+
+
+_counts.defjvp(_counts_jvp, symbolic_zeros=True)  # pyright: ignore[reportArgumentType]
 
 
 class Cutoff(eqx.Module):
     """`Balance` among the proposals with c_i >= alpha max_k c_k; the others count nothing.
 
     **Arguments:** `alpha`, between 0 (the balance heuristic) and 1 (the maximum heuristic), by default 0.1.
+
+    Differentiating along the proposals' parameters raises: the weights jump.
     """
 
     alpha: Float[Array, ""] = eqx.field(converter=as_parameter, default=0.1)
 
     def __check_init__(self):
         known = concrete(self.alpha)
-        if known is not None and not 0 <= known <= 1:
-            raise ValueError(f"Cutoff: alpha must lie between 0 and 1, got {known}.")
+        if self.alpha.shape != () or (known is not None and not 0 <= known <= 1):
+            raise ValueError(f"Cutoff: alpha must lie between 0 and 1, and be one number, got {self.alpha}.")
 
     def log_weights(self, log_c: Float[Array, "k *shape"]) -> Float[Array, "k *shape"]:
         alpha = self.alpha.astype(log_c.dtype)
         log_alpha = jnp.where(alpha > 0, jnp.log(jnp.where(alpha > 0, alpha, 1.0)), -jnp.inf)
-        top = jnp.max(log_c, axis=0)[None]
-        return _normalised(jnp.where(log_c >= top + log_alpha, log_c, -jnp.inf))
+        return _normalised(jnp.where(_counts(log_c, log_alpha), log_c, -jnp.inf))
 
 
 class Maximum(eqx.Module):
-    """h_i = 1 for the proposal with the largest c_i (shared where several tie), else 0."""
+    """h_i = 1 for the proposal with the largest c_i (shared where several tie), else 0.
+
+    Differentiating along the proposals' parameters raises: the weights jump.
+    """
 
     def log_weights(self, log_c: Float[Array, "k *shape"]) -> Float[Array, "k *shape"]:
         return Cutoff(1.0).log_weights(log_c)
@@ -83,9 +112,11 @@ class Optimal(eqx.Module):
     1 with mean 0. Their coefficients come from a pilot of independent samples, so the estimate stays unbiased.
 
     **Arguments:** `pilot`, its sample count; by default an eighth of the budget's, besides the budget.
+
+    Its mixture must have 2 to 17 components.
     """
 
-    pilot: int | None = eqx.field(static=True, default=None)
+    pilot: int | None = eqx.field(static=True, default=None, converter=pilot_size("Optimal"))
 
     def log_weights(self, log_c: Float[Array, "k *shape"]) -> Float[Array, "k *shape"]:
         return Balance().log_weights(log_c)

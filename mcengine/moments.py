@@ -150,7 +150,7 @@ def row_of_block(
     seen = slice(None) if controls is None else slice(num_outputs)
     stats = _sample_stats(
         Column(*(part[seen] for part in raw)),
-        marked[seen] if len(marked) > 1 else marked,
+        marked,
         num_valid,
         removed=removed[seen],
         known=moments if transform is None and controls is None and unit_size == 1 else None,
@@ -214,7 +214,9 @@ def _sample_stats(
     """Sums over samples. On CPU each costs a pass over the block, so what `known` tells already is not summed."""
     raw, marked, removed, known = lax.stop_gradient((raw, marked, removed, known))
     size = jnp.abs(raw.y)
+    # A control that is not finite spoils its sample too: with 0 for it, its mean would be another.
     hits, num_nonfinite = _counts(marked)
+    hits = hits[: len(size)]
     if known is None:
         sum_abs = column_sums(size)
         sum_squares = column_sums(size * size) if squares else jnp.full_like(sum_abs, jnp.nan)

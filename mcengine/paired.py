@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from mcengine import weights
+from mcengine.checks import traced
 from mcengine.coupling import Coupling, OwnWeights
 from mcengine.distributions import Distribution, as_distribution, event_struct, is_transport
 from mcengine.distributions.foreign import family_name
@@ -84,9 +85,9 @@ def difference(first: Any, second: Any, proposals: Any = None, *, only_differenc
     **Arguments:** `first` and `second`, problems whose values have the same structure; `proposals`, a pair, for the
     second case; `only_difference`.
 
-    **Raises:** `TypeError` where uniforms are to be shared and a sampler is no transport; `ValueError` for values of
-    different structures, and for proposals of another event shape. A proposal given to `estimate` in the second case
-    is refused: its samples are no pairs.
+    **Raises:** `TypeError` for what is no problem, and where uniforms are to be shared and a sampler is no transport;
+    `ValueError` for values of different structures, and for proposals of another event shape. A proposal given to
+    `estimate` in the second case is refused: its samples are no pairs.
 
     When it lies: f_1 - f_2 is rounded like f_1, so a finite difference of a relative bump below 1e-4 is noise in
     float32, which the error bar cannot tell from the sampling's own.
@@ -94,6 +95,12 @@ def difference(first: Any, second: Any, proposals: Any = None, *, only_differenc
     Source: P. Glasserman and D. Yao, Some guidelines and guarantees for common random numbers, Management Science 38
     (1992), 884-908.
     """
+    for which, problem in (("first", first), ("second", second)):
+        if not all(hasattr(problem, name) for name in ("target", "integrand", "plain", "value_bound")):
+            raise TypeError(
+                f"difference: the {which} problem must be an Expectation, an Integral or a Probability, got "
+                f"{problem!r}."
+            )
     known = getattr(first, "exact", None), getattr(second, "exact", None)
     exact = None if known[0] is None or known[1] is None else _outcome(known[0], known[1], only_difference)
     first, second = without_answers(first), without_answers(second)
@@ -172,10 +179,11 @@ def _common_size(first: Any, second: Any, coupling: Coupling | None) -> int:
     sources = (first.plain, second.plain) if coupling is None else coupling.sources
     if not all(hasattr(source, "sample") for source in sources):
         return 0  # targets known by their density alone, with a proposal to come
-    values = [
-        jax.eval_shape(problem.integrand, event_struct(source))
-        for problem, source in zip((first, second), sources, strict=True)
-    ]
+    with traced("the integrand"):
+        values = [
+            jax.eval_shape(problem.integrand, event_struct(source))
+            for problem, source in zip((first, second), sources, strict=True)
+        ]
     shapes = [jax.tree.map(lambda leaf: leaf.shape, value) for value in values]
     if shapes[0] != shapes[1]:
         raise ValueError(f"difference: the first problem's values have shape {shapes[0]}, the second's {shapes[1]}.")

@@ -10,8 +10,8 @@ from jaxtyping import Array
 
 from mcengine import numerics
 from mcengine.budgets import Samples, Seconds, Tolerance
-from mcengine.checks import check_events, check_tolerance, check_transport
-from mcengine.controls import Components, coefficients
+from mcengine.checks import check_densities, check_events, check_tolerance, check_transport, traced
+from mcengine.controls import UNITS_BESIDES, Components, coefficients
 from mcengine.covariance import check_covariance
 from mcengine.distributions import as_distribution, event_struct
 from mcengine.execution.blocks import Floats, Plan, Work, mixture_of, plan_of
@@ -61,7 +61,7 @@ def prepare(
     mis: Any,
     weighting: Any,
     controls: Any,
-    execution: Execution,
+    execution: Any,
     functional: Any,
     covariance: str | None,
 ) -> Run:
@@ -69,12 +69,16 @@ def prepare(
     if not isinstance(budget, Samples | Seconds | Tolerance):
         raise TypeError(f"estimate: budget must be mc.Samples(n), mc.Seconds(s) or mc.Tolerance(rtol), got {budget!r}.")
     check_methods("estimate", points=points, weighting=weighting)
+    if not isinstance(execution, Execution):
+        raise TypeError(f"estimate: execution must be an mc.Execution(...), got {execution!r}.")
     if not all(hasattr(problem, name) for name in ("target", "integrand", "plain", "value_bound")):
         raise TypeError(f"estimate: problem must be an Expectation, an Integral or a Probability, got {problem!r}.")
     proposal = None if proposal is None else as_distribution(proposal)
     problem = without_answers(problem)
     source = as_distribution(problem.plain) if proposal is None else proposal
     check_events(problem, source)
+    if proposal is not None or problem.plain is not problem.target:
+        check_densities(problem, source)
     check_covariance(covariance)
     points = _allocated(_settled(points, budget), proposal)
     if covariance is None and points.unit_size == 1 and not isinstance(points, Prefixes):
@@ -83,7 +87,8 @@ def prepare(
     functionals, treedef = functionals_of(functional)
     combination = _combination(mis, controls, weighting, source)
     work = Work(observed(problem, functionals), proposal, points, weighting, *combination, covariance=covariance)
-    parts, layout = parts_of(work, problem, source, functionals, treedef)
+    with traced("the integrand"):
+        parts, layout = parts_of(work, problem, source, functionals, treedef)
     if work.controls is not None and layout.num_denominators:
         raise ValueError("estimate: controls are for means; a Ratio has none. Leave one of them out.")
     work = dataclasses.replace(work, layout=layout)
@@ -129,6 +134,11 @@ def _allocated(points: Any, proposal: Any) -> Any:
     """The points of a proposal with fixed counts."""
     counts = getattr(proposal, "counts", None)
     if counts is None:
+        if isinstance(points, Allocated):
+            raise ValueError(
+                "estimate: points.Allocated lays out the samples of a proposal with fixed counts: give "
+                "proposal=mc.multi_sample(components, counts), and no points."
+            )
         return points
     if not isinstance(points, IID):
         raise ValueError(
@@ -152,20 +162,33 @@ def _combination(mis: Any, controls: Any, weighting: Any, source: Any) -> tuple[
         if controls is not None:
             raise ValueError("estimate: mis.Optimal has the components as controls; give it or controls, not both.")
         controls = Components(mis.pilot)
+    offers = ("number", "columns", "pilot", "needs_terms")
+    if controls is not None and (isinstance(controls, type) or not all(hasattr(controls, name) for name in offers)):
+        raise TypeError(
+            "estimate: controls must be mc.Controls(function, means), whose means are known, or mc.Components(), got "
+            f"{controls!r}."
+        )
     if controls is not None and (weighting.changes_weights or weighting.self_normalised):
         raise ValueError("estimate: controls need raw weights, whose mean they leave alone.")
     return (None if isinstance(mis, Balance | Optimal) else mis), controls
 
 
 def _pilot(work: Work, num_samples: int | None, floats: Floats, execution: Execution, source: Any) -> Pilot:
-    number = work.controls.number(event_struct(source), source)
+    with traced("the controls' function"):
+        number = work.controls.number(event_struct(source), source)
     count = work.controls.pilot
     if count is None:
         budget = PILOT_WITHOUT_COUNT if num_samples is None else num_samples
         count = max(budget // 8, min(budget, 64 * number))
     # Independent samples whatever the points: their covariances are what a small pilot can tell.
     points = work.points if isinstance(work.points, Allocated) else IID()
-    count = max(count - count % points.unit_size, points.unit_size)
+    least = (number + UNITS_BESIDES) * points.unit_size
+    if work.controls.pilot is not None and count < least:
+        raise ValueError(
+            f"estimate: a pilot of {count} samples is too small for {number} controls: it needs at least {least}, or "
+            "their coefficients vary without bound."
+        )
+    count = max(count - count % points.unit_size, least)
     pilot = dataclasses.replace(work, points=points, covariance="diagonal")
     floats = Floats(floats.sample + number, floats.row + number * number)
     return Pilot(pilot, plan_of(count, floats, execution, points.unit_size), count)

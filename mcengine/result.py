@@ -12,6 +12,7 @@ from jax.core import Tracer
 
 from mcengine import merging
 from mcengine.betting import Betting
+from mcengine.caching import is_traced
 from mcengine.covariance import Combination, combine, covariance_matrix, delta_method
 from mcengine.diagnostics import Status
 from mcengine.intervals import interval_of
@@ -81,9 +82,16 @@ class Estimate(eqx.Module):
         Student-t over units (after a `Tolerance` budget, an interval that holds all the same); Clopper and Pearson's
         for plain sampling of a probability; [0, upper bound] where a non-negative integrand had no hits, and
         [1 - upper bound, 1] where an indicator had nothing else; infinite where the error is NaN and w f unbounded.
+
+        **Raises:** `ValueError` for a level outside (0, 1), and inside a trace.
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
+        if is_traced(self.value):
+            raise ValueError(
+                "interval: inside jit, vmap and grad there are no intervals, which SciPy makes: return the whole "
+                "estimate from the trace, or use value and std_error."
+            )
         if isinstance(self.recipe.sequence, Betting):
             low, high = self.recipe.sequence.bounds(level)
             return self.recipe.unflatten(low, np), self.recipe.unflatten(high, np)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from mcengine import numerics
 from mcengine.budgets import Samples
 from mcengine.caching import Static, is_traced, join, split
-from mcengine.checks import check_events, check_key, check_support
+from mcengine.checks import check_events, check_key, check_support, traced
 from mcengine.controls import Components
 from mcengine.distributions import Mixture, as_distribution
 from mcengine.execution.blocks import MAX_BLOCK, Work, mixture_of, weigh
@@ -65,7 +65,7 @@ def choose_shares(
     Source: H. He and A. Owen (2014), arXiv:1411.3954, section 4; M. Sbert, V. Havran, L. Szirmay-Kalos (2016),
     Variance analysis of multi-sample and one-sample multiple importance sampling, Computer Graphics Forum 35.
     """
-    key = check_key(key)
+    key = check_key("choose_shares", key)
     mixture = as_distribution(mixture)
     inner = mixture_of(mixture)
     if not isinstance(inner, Mixture) or hasattr(mixture, "counts"):
@@ -86,7 +86,8 @@ def choose_shares(
     equal = Mixture(inner.components, np.full(num, 1.0 / num))
     check_events(problem, equal)
     check_support(problem, equal)
-    pilot = _pilot(key, problem, equal, budget.count)
+    with traced("the integrand"):
+        pilot = _pilot(key, problem, equal, budget.count)
     if pilot is None:
         warnings.warn(
             "choose_shares: no sample of the pilot met f != 0; the shares stay.", RuntimeWarning, stacklevel=2

@@ -1,5 +1,7 @@
 """Each mistake gets an error that names it."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +74,41 @@ BUDGET = mc.Samples(100)
         (lambda: jax.jit(lambda v: mc.estimate_from(None, v).value)(jnp.ones(4)), TypeError, "inside jit"),
         (lambda: mc.estimate(KEY, lambda x: x, budget=BUDGET), TypeError, "problem must be an Expectation"),
         (lambda: mc.replicate(KEY, SQUARE, budget=BUDGET), TypeError, "array of keys"),
+        (lambda: mc.replicate([jax.random.key(1)], SQUARE, budget=BUDGET), TypeError, "array of keys"),
+        (lambda: estimate_with(controls=lambda x: x), TypeError, r"controls must be mc.Controls\(function, means\)"),
+        (lambda: estimate_with(controls=[0.0]), TypeError, "controls must be"),
+        (lambda: estimate_with(controls=mc.Components), TypeError, "controls must be"),
+        (lambda: estimate_with(execution=None), TypeError, "execution must be an mc.Execution"),
+        (lambda: mc.Execution(devices="gpu"), TypeError, "devices must be JAX devices such as .* got 'gpu'"),
+        (lambda: mc.Execution(devices=[0]), TypeError, "devices must be JAX devices"),
+        (lambda: mc.difference(1, 2), TypeError, "difference: the first problem must be an Expectation.* got 1"),
+        (lambda: mc.difference(SQUARE, 2), TypeError, "difference: the second problem .* got 2"),
+        (lambda: mc.Tolerance(atol=np.asarray([0.1, 0.2])), TypeError, "atol must be one number"),
+        (lambda: mc.Tolerance(rtol="small"), TypeError, "rtol must be one number"),
+        (lambda: estimate_with(proposal=TwoDensities()), ValueError, r"log_prob of the proposal .* got shape \(2,\)"),
+        (
+            lambda: estimate_with(mc.Expectation(lambda x: x, TwoDensities()), STANDARD),
+            ValueError,
+            r"log_prob of the target \(TwoDensities\) must give one number",
+        ),
+        (
+            lambda: jax.jit(lambda key: mc.estimate(key, SQUARE, budget=BUDGET).interval()[0])(KEY),
+            ValueError,
+            "interval: inside jit",
+        ),
+        (lambda: mc.choose_shares(0, SQUARE, mc.mixture([STANDARD]), budget=BUDGET), TypeError, "choose_shares: key"),
+        (
+            lambda: mc.estimate_gradient(
+                KEY,
+                lambda m: mc.Expectation(lambda x: x, mc.Normal(m, 1.0)),
+                0.0,
+                baseline=True,
+                controls=mc.Components(),
+                budget=BUDGET,
+            ),
+            TypeError,
+            "estimate_gradient: controls must be",
+        ),
     ],
 )
 def test_mistakes_are_named(make, error, words):
@@ -82,6 +119,45 @@ def test_mistakes_are_named(make, error, words):
 def picks(functional):
     pair = mc.Expectation(lambda x: jnp.stack([x, x + 1.0]), STANDARD)
     return mc.estimate(KEY, pair, budget=BUDGET, functional=functional)
+
+
+class TwoDensities:
+    """A batch of two by mistake."""
+
+    def sample(self, key):
+        return jax.random.normal(key)
+
+    def log_prob(self, x):
+        return jnp.stack([x, x])
+
+
+def estimate_with(problem=SQUARE, proposal=None, **options):
+    return mc.estimate(KEY, problem, proposal, budget=BUDGET, **options)
+
+
+def decides(x):
+    return x if x > 0 else 0.0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: estimate_with(mc.Expectation(decides, STANDARD)),
+        lambda: estimate_with(mc.Expectation(lambda x: np.exp(x), STANDARD)),
+        lambda: estimate_with(mc.Expectation(lambda x: math.exp(x), STANDARD)),
+        lambda: estimate_with(mc.Probability(decides, STANDARD, 1.0)),
+        lambda: estimate_with(controls=mc.Controls(decides, 0.4)),
+        lambda: mc.replicate(jax.random.split(jax.random.key(1), 2), mc.Expectation(decides, STANDARD), budget=BUDGET),
+        lambda: mc.difference(mc.Expectation(decides, STANDARD), SQUARE),
+        lambda: mc.conditional(mc.Probability(lambda x: decides(x[0]), mc.Normal(np.zeros(2), 1.0), 1.0)),
+        lambda: mc.choose_shares(KEY, mc.Expectation(decides, STANDARD), mc.mixture([STANDARD, STANDARD])),
+    ],
+)
+def test_a_function_that_asks_for_the_numbers_of_a_sample_is_told_what_to_use_instead(call):
+    with pytest.raises(TypeError) as caught:
+        call()
+    (note,) = [note for note in caught.value.__notes__ if note.startswith("mcengine: ")]
+    assert "jnp.where(condition, a, b) instead of if" in note
 
 
 GAP = mc.Mixture([mc.Uniform(0.0, 1.0), mc.Uniform(2.0, 3.0)], [0.5, 0.5])

@@ -88,15 +88,21 @@ def test_optimal_weights_do_no_harm_where_the_pilot_misses_a_component(key):
     # 32 samples of the pilot mostly meet none of the first component, whose control then hardly varies.
     rare = mc.mixture([mc.Normal(4.0, 0.5), mc.Normal(0.0, 1.2)], [0.02, 0.98])
     problem = mc.Expectation(lambda x: x**2, mc.Normal(0.0, 1.0))
-    variances = [
-        np.var(
-            mc.replicate(
-                jax.random.split(jax.random.clone(key), 400), problem, rare, budget=mc.Samples(256), mis=heuristic
-            ).value
-        )
-        for heuristic in (mc.mis.Optimal(), mc.mis.Balance())
-    ]
-    assert variances[0] < 1.5 * variances[1]
+
+    def variance(key, heuristic):
+        runs = mc.replicate(jax.random.split(key, 400), problem, rare, budget=mc.Samples(256), mis=heuristic)
+        return np.var(runs.value)
+
+    assert variance(key, mc.mis.Optimal()) < 1.5 * variance(jax.random.clone(key), mc.mis.Balance())
+
+
+@pytest.mark.parametrize("options", [{"mis": mc.mis.Optimal()}, {"controls": mc.Components()}], ids=["mis", "controls"])
+def test_a_mixture_target_without_a_proposal_has_components_too(key, options):
+    # The control q_1 / q_mix is the share of one component, 1 - q_2 / q_mix: f is one of them up to a constant.
+    problem = mc.Expectation(lambda x: jax.nn.sigmoid(2.0 * x), mc.mixture([mc.Normal(-1.0, 1.0), mc.Normal(1.0, 1.0)]))
+    result = mc.estimate(key, problem, budget=mc.Samples(20_000), **options)
+    assert result.value == pytest.approx(0.5, abs=1e-5)
+    assert result.std_error < 1e-5
 
 
 def test_in_a_trace_it_is_the_same(key):
@@ -108,11 +114,39 @@ def test_in_a_trace_it_is_the_same(key):
     np.testing.assert_allclose(traced.std_error, host.std_error, rtol=1e-5)
 
 
+def second_moment(key, heuristic, spread=1.0, mean=0.0, freeze=False):
+    proposal = mc.mixture([mc.Normal(mean, 1.0), mc.Normal(2.0, 1.0)])
+    proposal = jax.lax.stop_gradient(proposal) if freeze else proposal
+    problem = mc.Expectation(lambda x: x * x, mc.Normal(0.0, spread))
+    return mc.estimate(key, problem, proposal, budget=mc.Samples(20_000), mis=heuristic).value
+
+
+@pytest.mark.parametrize("heuristic", [mc.mis.Maximum(), mc.mis.Cutoff()], ids=repr)
+def test_gradients_do_not_miss_the_jumps_of_the_weights(key, heuristic):
+    # Along a proposal's parameter it is 0, and was 0.24 with Maximum.
+    with pytest.raises(ValueError, match="jump where a proposal falls below the cutoff"):
+        jax.grad(lambda mean: second_moment(key, heuristic, mean=mean))(0.0)
+    # Along the target's, d spread^2 / d spread = 2.
+    for freeze in (True, False):
+        slope = jax.jit(jax.grad(lambda spread, f=freeze: second_moment(key, heuristic, spread, freeze=f)))(1.0)
+        assert slope == pytest.approx(2.0, abs=0.3)
+    both = jax.grad(lambda t: second_moment(key, heuristic, 1.0 + t, mean=t, freeze=True))(0.0)
+    assert both == pytest.approx(2.0, abs=0.3)
+
+
+@pytest.mark.parametrize("heuristic", [mc.mis.Balance(), mc.mis.Power()], ids=repr)
+def test_smooth_weights_have_gradients_along_proposals(key, heuristic):
+    assert jax.grad(lambda mean: second_moment(key, heuristic, mean=mean))(0.0) == pytest.approx(0.0, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
         (lambda: mc.mis.Power(0.5), ValueError, "beta must be at least 1"),
+        (lambda: mc.mis.Power(jnp.inf), ValueError, "finite .*got inf"),
+        (lambda: mc.mis.Power([2.0, 3.0]), ValueError, "one number"),
         (lambda: mc.mis.Cutoff(1.5), ValueError, "alpha must lie between 0 and 1"),
+        (lambda: mc.mis.Cutoff([0.1, 0.2]), ValueError, "one number"),
         (lambda: mc.multi_sample(COMPONENTS, [1, 0, 1]), ValueError, "counts must be whole numbers"),
         (lambda: mc.multi_sample(COMPONENTS, [1, 1]), ValueError, "3 components need weights"),
         (lambda: run_with(mis=mc.mis.Power), TypeError, "mis must be a heuristic"),
@@ -122,6 +156,16 @@ def test_in_a_trace_it_is_the_same(key):
             lambda: run_with(mis=mc.mis.Optimal(), controls=mc.Controls(lambda x: x, 0.0)),
             ValueError,
             "give it or controls, not both",
+        ),
+        (
+            lambda: run_with(proposal=mc.mixture([STANDARD] * 20), mis=mc.mis.Optimal()),
+            ValueError,
+            "mixture of 2 to 17 components, and this one has 20",
+        ),
+        (
+            lambda: run_with(proposal=mc.mixture([STANDARD]), mis=mc.mis.Optimal()),
+            ValueError,
+            "mixture of 2 to 17 components, and this one has 1",
         ),
     ],
 )  # fmt: skip

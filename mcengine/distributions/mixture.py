@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mcengine import numerics
 from mcengine.distributions import choice
@@ -78,8 +78,15 @@ class Mixture(eqx.Module):
         choice_key, *keys = jax.random.split(key, 1 + len(self.components))
         v = numerics.centred_uniform(numerics.random_words(choice_key, (1, num)))
         chosen = jax.vmap(lambda one: choice.choose(self._log_weights, one))(v)
-        draws = [sample_many(component, k, num) for component, k in zip(self.components, keys, strict=True)]
-        return jax.vmap(lambda c, *x: choice.take(c, x))(chosen, *draws), chosen
+        return self._drawn(keys, chosen), chosen
+
+    def sample_components(self, key: PRNGKeyArray, chosen: Int[Array, " num"]):
+        """A sample of component chosen[i] for every i, along the first axis."""
+        return self._drawn(jax.random.split(key, len(self.components)), chosen)
+
+    def _drawn(self, keys, chosen: Int[Array, " num"]):
+        draws = [sample_many(component, k, len(chosen)) for component, k in zip(self.components, keys, strict=True)]
+        return jax.vmap(lambda c, *x: choice.take(c, x))(chosen, *draws)
 
     def log_prob(self, x) -> Float[Array, ""]:
         log_weights = self._log_weights
@@ -124,6 +131,9 @@ class Labelled(eqx.Module):
 
     def sample_many(self, key: PRNGKeyArray, num: int):
         return self.mixture.sample_many_labelled(key, num)
+
+    def sample_components(self, key: PRNGKeyArray, chosen: Int[Array, " num"]):
+        return self.mixture.sample_components(key, chosen), chosen
 
 
 def check_weights(family: str, weights: Array, num: int) -> None:

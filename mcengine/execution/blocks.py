@@ -172,7 +172,7 @@ def _row_of_chunk(
     log_w, value, x, log_terms = weigh(work, key, index, size)
     dtype = numerics.float_dtype()
     columns = jnp.concatenate([leaf.astype(dtype).reshape(-1, size) for leaf in jax.tree.leaves(value)])
-    mixture = mixture_of(work.proposal)
+    mixture = mixture_of(work.problem.plain if work.proposal is None else work.proposal)
     controls = None if work.controls is None else work.controls.columns(x, log_w, log_terms, mixture)
     weighting = work.weighting
     transform = partial(weighting.transform, num_samples=extent.num_samples) if weighting.changes_weights else None

@@ -1,7 +1,7 @@
 """The `execution` argument of `estimate`."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Integral
 from typing import Any
 
@@ -22,6 +22,15 @@ def _whole(name: str, or_none: bool = False) -> Callable[[Any], Any]:
     return convert
 
 
+def _devices(value: Any) -> Any:
+    if value is None:
+        return None
+    devices = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    if not all(isinstance(device, jax.Device) for device in devices):
+        raise TypeError(f"Execution: devices must be JAX devices such as jax.devices('gpu'), got {value!r}.")
+    return devices
+
+
 class Execution(eqx.Module):
     """How the work is done. None of it changes what is estimated, and only `block_size` changes the bits.
 
@@ -37,9 +46,7 @@ class Execution(eqx.Module):
     progress: Callable[[int, int | None], None] | None = eqx.field(static=True, default=None)
     threads: int | None = eqx.field(static=True, default=None, converter=_whole("threads", or_none=True))
 
-    devices: tuple[Any, ...] | None = eqx.field(
-        static=True, default=None, converter=lambda devices: None if devices is None else tuple(devices)
-    )
+    devices: tuple[Any, ...] | None = eqx.field(static=True, default=None, converter=_devices)
 
     def __check_init__(self):
         if self.devices is not None and not self.devices:

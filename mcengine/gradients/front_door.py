@@ -144,6 +144,7 @@ def _pathwise(problem_of, parameters, problem, proposal, moving: bool, controls)
     weighted = proposal is not None or problem.plain is not problem.target
     integrand = PathwiseSample(problem_of, source_of, parameters, weighted)
     if controls is not None:
+        _require_functions(controls)
         controls = Controls(Image(controls.function, source), controls.means, controls.pilot)
     if not weighted:
         return Expectation(integrand, uniforms), None, controls
@@ -160,14 +161,23 @@ class _Together(eqx.Module):
         return self.first(x), self.second(x)
 
 
-def _with_score(controls: Controls | None, problem_of: Any, parameters: Any, form: str) -> Controls:
+def _with_score(controls: Any, problem_of: Any, parameters: Any, form: str) -> Controls:
     if form != "score":
         raise ValueError("estimate_gradient: the baseline is a control of the score form; the pathwise form has none.")
     score = score_control(problem_of, parameters)
     if controls is None:
         return score
+    _require_functions(controls)
     both = _Together(controls.function, score.function)
     return Controls(both, (controls.means, score.means), controls.pilot)
+
+
+def _require_functions(controls: Any) -> None:
+    if not isinstance(controls, Controls):
+        raise TypeError(
+            "estimate_gradient: controls must be mc.Controls(function, means) for the pathwise form and beside the "
+            f"baseline, got {controls!r}."
+        )
 
 
 def _frozen(distribution: Any) -> Any:

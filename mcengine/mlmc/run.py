@@ -1,7 +1,9 @@
 """`multilevel`: the front door of multilevel Monte Carlo."""
 
+import math
 import time
 from functools import partial
+from numbers import Integral, Real
 from typing import Any, no_type_check
 
 import jax
@@ -19,6 +21,8 @@ from mcengine.mlmc.result import LevelEstimate, MultilevelEstimate
 
 # Fewer say too little of a level's own variance.
 LEAST_SAMPLES = 256
+# And a pilot's variance from fewer is no variance at all.
+LEAST_PILOT = 2
 # A level with so little of the variance may be off by half, and the sum's error bar is not by 3 %. With few samples
 # k-hat cries wolf.
 SMALL_SHARE = 1 / 10
@@ -65,16 +69,18 @@ def multilevel(
     **Returns:** a `MultilevelEstimate`. Its interval is for the limit E[P], and widened by the bias.
 
     **Raises:** `TypeError` for levels that are no such pairs, another budget, and inside a trace; `ValueError` for
-    fewer than two levels, bad costs, values that are not one number, and a budget too small for two levels.
+    fewer than two levels, bad costs, values that are not one number, a weak order that is not positive, a pilot of
+    fewer than 2 samples, and a budget too small for two levels.
 
     When it lies: the bias is an extrapolation, wrong where coarse levels do not behave like fine ones yet.
 
     Source: M. Giles, Multilevel Monte Carlo path simulation, Operations Research 56 (2008); Acta Numerica 24 (2015).
     """
-    key = check_key(key)
+    key = check_key("multilevel", key)
     if is_traced(key):
         raise TypeError("multilevel: it decides by what it sees, and cannot be called inside jit, vmap or grad.")
     goal = _goal(budget, bias_share)
+    _check_numbers(max_level, pilot, weak_order)
     hierarchy = Hierarchy(levels, max_level, execution)
     start = time.perf_counter()
     for_pilot, for_result = jax.random.split(key)
@@ -84,6 +90,20 @@ def multilevel(
     bias = bias_of(_seen(lines), weak_order)
     result = partial(MultilevelEstimate, tuple(lines), bias, pilot_cost, time.perf_counter() - start)
     return result(max(_gravest(lines), goal.verdict(result(Status.OK))))
+
+
+def _check_numbers(max_level: Any, pilot: Any, weak_order: Any) -> None:
+    for name, value, least in (("max_level", max_level, 1), ("pilot", pilot, LEAST_PILOT)):
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            words = "; there must be at least two levels, or nothing tells the bias" if name == "max_level" else ""
+            raise ValueError(f"multilevel: {name} must be a whole number of at least {least}, got {value!r}{words}.")
+    if weak_order is None:
+        return
+    is_number = isinstance(weak_order, Real) and not isinstance(weak_order, bool)
+    if not (is_number and math.isfinite(weak_order) and weak_order > 0):
+        raise ValueError(
+            f"multilevel: weak_order must be a positive number, or None where it is not known, got {weak_order!r}."
+        )
 
 
 def _goal(budget: Any, bias_share: float) -> Goal:

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from mcengine.distributions import Mixture
 from mcengine.distributions.univariate import concrete
@@ -15,7 +15,7 @@ class MultiSample(eqx.Module):
     """counts[k] samples of components[k] in every round: Veach's multi-sample estimator.
 
     Its samples are those of the mixture with weights counts / sum(counts), with the allocation fixed instead of
-    random, which takes the variance between the components away. The components must be transports.
+    random, which takes the variance between the components away.
 
     **Arguments:** `components`, distributions of one event; `counts`, a whole number of at least 1 for each.
     """
@@ -51,6 +51,9 @@ class MultiSample(eqx.Module):
 
     def sample_many(self, key: PRNGKeyArray, num: int):
         return self.mixture.sample_many(key, num)
+
+    def sample_components(self, key: PRNGKeyArray, chosen: Int[Array, " num"]):
+        return self.mixture.sample_components(key, chosen)
 
     def log_prob(self, x):
         return self.mixture.log_prob(x)

@@ -176,6 +176,15 @@ TOLERANCE = mc.Tolerance(atol=0.1)
         (levels, {"budget": mc.Samples(100)}, ValueError, "worth 100 samples of level 0 is less than"),
         (levels, {"budget": TOLERANCE, "bias_share": 1.0}, ValueError, "bias_share must lie"),
         (levels, {"budget": TOLERANCE, "max_level": 0}, ValueError, "at least two levels"),
+        (levels, {"budget": TOLERANCE, "max_level": 2.5}, ValueError, "max_level must be a whole number.*got 2.5"),
+        *[
+            (levels, {"budget": TOLERANCE, "weak_order": order}, ValueError, "weak_order must be a positive number")
+            for order in (-1.0, 0.0, float("nan"), float("inf"), "1")
+        ],
+        *[
+            (levels, {"budget": TOLERANCE, "pilot": pilot}, ValueError, "pilot must be a whole number of at least 2")
+            for pilot in (0, -1, 1, 1.5)
+        ],
         (7, {"budget": TOLERANCE}, TypeError, "a function of the level or a list"),
         ([(PLAIN, 1.0)], {"budget": TOLERANCE}, ValueError, "at least two levels"),
         ([PLAIN, PLAIN], {"budget": TOLERANCE}, TypeError, "level 0 must be a pair"),
