@@ -100,9 +100,7 @@ def prepare(
     pilot = None if work.controls is None else _pilot(work, num_samples, floats, execution, source)
     if isinstance(budget, Tolerance):
         check_tolerance(budget, problem, parts, not_in_order=isinstance(points, Prefixes))
-        # Small blocks, so that an easy problem is not overshot.
-        size = execution.block_size or (PREFIX_BLOCK if isinstance(points, Prefixes) else LOOK_BLOCK)
-        execution = dataclasses.replace(execution, block_size=size)
+        execution = dataclasses.replace(execution, block_size=_look_size(budget, points, execution))
         parts = parts._replace(of_columns={i: _not_binomial(part) for i, part in parts.of_columns.items()})
     return Run(work, parts, plan_of(num_samples, floats, execution, unit), num_samples, floats, pilot)
 
@@ -128,6 +126,19 @@ def _settled(points: Any, budget: Any) -> Any:
     if isinstance(budget, Tolerance) and isinstance(points, Sobol) and points.size is None:
         return Prefixes(points, GROWING_UNITS)
     return points.for_budget(budget.count if isinstance(budget, Samples) else None)
+
+
+def _look_size(budget: Tolerance, points: Any, execution: Execution) -> int:
+    """Samples from look to look (of each unit that grows): few, so that an easy problem is not overshot."""
+    grows = isinstance(points, Prefixes)
+    least = points.num_units if grows else points.unit_size
+    if budget.max_samples < least:
+        what = f"one sample for each of {least} units" if grows else f"one unit of {least} samples"
+        raise ValueError(f"Tolerance: max_samples of {budget.max_samples} is less than {what} of the points.")
+    if execution.block_size is not None:
+        return execution.block_size
+    of_each = budget.max_samples // (least if grows else 1)
+    return min(PREFIX_BLOCK if grows else LOOK_BLOCK, 2 ** int(math.log2(of_each)))
 
 
 def _allocated(points: Any, proposal: Any) -> Any:

@@ -98,6 +98,16 @@ def test_a_spent_budget_says_so(key):
         result.merge(mc.estimate(jax.random.key(9), TAIL, SHIFTED, budget=mc.Samples(1_000)))
 
 
+@pytest.mark.parametrize("points", [mc.points.IID(), mc.points.Sobol(), mc.points.Antithetic()])
+def test_the_limit_of_samples_is_kept(key, points):
+    problem = mc.Expectation(jnp.exp, mc.Normal(0.0, 1.0))
+    for most in (16, 100, 5_000, 20_000):
+        budget = mc.Tolerance(atol=1e-9, max_samples=most)
+        result = mc.estimate(jax.random.clone(key), problem, points=points, budget=budget)
+        assert most / 2 <= result.num_samples <= most
+        assert result.status >= mc.Status.BUDGET_SPENT
+
+
 def test_the_same_bits_for_any_number_of_threads():
     def run(threads, blocks_per_call):
         execution = mc.Execution(threads=threads, blocks_per_call=blocks_per_call)
@@ -113,6 +123,10 @@ def test_the_same_bits_for_any_number_of_threads():
         (lambda: mc.Tolerance(rtol=-0.1), "rtol must be finite and at least 0, got -0.1"),
         (lambda: mc.Tolerance(rtol=0.1, max_samples=0), "max_samples must be positive, got 0"),
         (lambda: mc.Tolerance(rtol=0.1, level=1.0), "level must lie strictly between"),
+        (
+            lambda: run_plain(mc.Tolerance(atol=0.1, max_samples=5), points=mc.points.Sobol()),
+            "less than one sample for each of 8 units",
+        ),
         (lambda: run_plain(mc.Tolerance(rtol=0.1)), "give atol besides rtol"),
         (lambda: run_plain(mc.Tolerance(atol=0.1, finite_sample=True)), "finite_sample needs a bound on w f"),
     ],
@@ -122,8 +136,8 @@ def test_mistakes_are_named(make, words):
         make()
 
 
-def run_plain(budget):
-    return mc.estimate(jax.random.key(0), mc.Expectation(lambda x: x, STANDARD), budget=budget)
+def run_plain(budget, **options):
+    return mc.estimate(jax.random.key(0), mc.Expectation(lambda x: x, STANDARD), budget=budget, **options)
 
 
 def test_the_sequence_is_wider_than_the_usual_interval_and_shrinks():
