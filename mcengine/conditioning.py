@@ -123,6 +123,8 @@ def conditional(
     **Raises:** `TypeError` for another problem or law; `ValueError` where probes of some hundred points find the
     score not monotone, or the boundary wrong. Inside a trace nothing can be probed.
 
+    Functionals of the score (`Histogram`, `TailRisk`) are refused: a sample lacks a coordinate. Give them the problem.
+
     When it lies: a score that is not monotone where no probe looked; a pathwise gradient of a score that jumps over the
     threshold. Probabilities given y below 1e-35 count as 0.
 

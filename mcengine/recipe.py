@@ -13,6 +13,8 @@ from mcengine.moments import AnyArray, Moments, Row, SampleStats
 
 # Standard errors: below, the delta method's intervals are off. Of weights it is an ESS of 25.
 LEAST_DENOMINATOR = 5.0
+# More units than this are equal for a reason, as with a fixed count of each stratum that f is constant on.
+MAX_TIED = 256
 # Relative: sums in float32 that differ by less are of equal values.
 SAME = 1e-5
 
@@ -132,8 +134,8 @@ def _ratio(row: Row, num_outputs: int, xp: Any) -> tuple[Any, Any]:
 def _units_tie(row: Row, recipe: Recipe, k: Any, xp: Any) -> Any:
     """Outputs whose units are equal to the last bit though the samples in them are not, [..., K].
 
-    So it comes by chance where values are discrete (which k-hat tells by its NaN): 16 strata sets that count 10 hits of
-    64 each. Equal means of other values are equal up to rounding; controls may rightly leave nothing.
+    So it comes by chance where values are discrete (which k-hat tells by its NaN): 16 units that count 10 hits of 64
+    each. Equal means of other values are equal up to rounding; controls may rightly leave nothing.
     """
     m, s, number = row.moments, row.stats, recipe.num_outputs
     if recipe.controlled:
@@ -147,7 +149,8 @@ def _units_tie(row: Row, recipe: Recipe, k: Any, xp: Any) -> Any:
     vary = sum_signed < (1.0 - SAME) * sum_abs
     vary = vary | (s.max_abs[..., :number] * num_samples > (1.0 + SAME) * sum_abs)
     discrete = xp.isnan(_pad(k, number, xp)[..., :number])
-    return equal & vary & discrete & (m.count[..., None] < num_samples)
+    few = (m.count < MAX_TIED) & (m.count < s.num_samples)
+    return equal & vary & discrete & few[..., None]
 
 
 def _is_weak(m: Moments, xp: Any) -> Any:

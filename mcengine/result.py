@@ -95,11 +95,11 @@ class Estimate(eqx.Module):
         if isinstance(self.recipe.sequence, Betting):
             low, high = self.recipe.sequence.bounds(level)
             return self.recipe.unflatten(low, np), self.recipe.unflatten(high, np)
-        counts = np.asarray(self.num_samples), np.asarray(self.num_units)
+        num_samples, num_units = np.asarray(self.num_samples), np.asarray(self.num_units)
 
         def of_leaf(value, std_error, hits):
-            grow = (...,) + (None,) * (np.ndim(value) - np.ndim(counts[0]))
-            return interval_of(value, std_error, hits, *(count[grow] for count in counts), self.recipe, level)
+            grow = (...,) + (None,) * (np.ndim(value) - np.ndim(num_samples))
+            return interval_of(value, std_error, hits, num_samples[grow], num_units[grow], self.recipe, level)
 
         trees = (self.value, self.std_error, self.num_hits)
         pairs = [of_leaf(*leaves) for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]

@@ -81,6 +81,17 @@ def test_a_likely_event_is_not_certain_where_no_miss_was_seen():
     assert {run.status for run in runs} == {mc.Status.FEW_HITS}
 
 
+def test_scrambles_that_are_equal_by_chance_do_not_stop_a_run():
+    # 2,048 points hit 324.9 times on average: at the first look all 8 scrambles have 325 in half of the runs.
+    event, truth = mc.Probability(lambda x: x, STANDARD, 1.0), ndtr(-1.0)
+    budget, points = mc.Tolerance(rtol=0.01), mc.points.Sobol()
+    runs = [mc.estimate(jax.random.key(i), event, budget=budget, points=points) for i in range(100)]
+    low, high = map(np.asarray, zip(*(run.interval() for run in runs), strict=True))
+    assert covered(low, high, truth) >= least_covered(100)
+    assert np.min(high - low) > 0
+    assert max(run.num_samples for run in runs) <= 2**20
+
+
 def test_an_event_that_never_comes_stops_at_an_absolute_tolerance(key):
     rare = mc.Probability(lambda x: x, STANDARD, 9.0)
     result = mc.estimate(key, rare, budget=mc.Tolerance(atol=0.01))

@@ -17,6 +17,7 @@ import numpy as np
 
 from mcengine.diagnostics import MIN_HITS, Status, student_interval
 from mcengine.functionals.protocol import check_scalar, picked
+from mcengine.recipe import MAX_TIED
 
 
 class TailRisk(eqx.Module):
@@ -205,7 +206,7 @@ def tail_risk(
             excess = excess - (w - 1.0) * excess.mean()
             tails = [tail - (w - 1.0) * tail.mean() for tail in tails]
         step = max(_unit_error(tail, unit_size) for tail in tails)
-        if step == 0.0 and unit_size > 1 and len(losses) > unit_size:
+        if step == 0.0 and unit_size > 1 and n // unit_size < MAX_TIED:
             step = np.nan  # units that are equal by chance prove nothing
         errors["exceedance"].append(step)
         # A level beyond the sample: nothing above its largest loss, and no atom there, is no proof of nothing.
