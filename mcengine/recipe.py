@@ -22,7 +22,8 @@ class Recipe(eqx.Module):
     where w f is 0 or 1, so that the interval is Clopper and Pearson's; `epsilon` of the kernels' dtype; `largest`,
     sup w f where it is known, else NaN; `sequence`, the interval of a run that stopped when it was precise enough, and
     `missed`, whether it did not get there; `covariance`, "full" where cross terms of all outputs were kept;
-    `divided`, that the last column, which a `self_normalised` estimate divides by, is an output and not the weight.
+    `divided`, that the last column, which a `self_normalised` estimate divides by, is an output and not the weight;
+    `controlled`, that controls were taken out, and tails of what they left follow those of |w f|.
     """
 
     treedef: Any = eqx.field(static=True)
@@ -36,6 +37,7 @@ class Recipe(eqx.Module):
     missed: bool = eqx.field(static=True, default=False)
     covariance: str | None = eqx.field(static=True, default="diagonal")
     divided: bool = eqx.field(static=True, default=False)
+    controlled: bool = eqx.field(static=True, default=False)
 
     @property
     def num_outputs(self) -> int:
@@ -94,9 +96,15 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
         # A ratio is no better than its denominator.
         ess, share = xp.minimum(ess[..., :-1], ess[..., -1:]), xp.maximum(share[..., :-1], share[..., -1:])
         k = xp.fmax(k[..., :-1], k[..., -1:])
-    k = _pad(k, num_outputs, xp)
+    k_left = xp.full_like(k, xp.nan)
+    if recipe.controlled:
+        tailed = k.shape[-1] // 2
+        few = diagnostics.squares_that_count(stats.log_tail[..., tailed:, :], xp) < diagnostics.FEW_SQUARES
+        k, k_left = k[..., :tailed], xp.where(few, k[..., tailed:], xp.nan)
+    k, k_left = _pad(k, num_outputs, xp), _pad(k_left, num_outputs, xp)
     codes = diagnostics.status_codes(
         hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error, k=k,
+        k_left=k_left,
         ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
         weak=weak, missed=recipe.missed, exact_interval=recipe.binomial, epsilon=recipe.epsilon, xp=xp,
     ).astype(xp.int32)  # fmt: skip
