@@ -106,6 +106,12 @@ def corrected(used: Column, num_outputs: int, coefficients: Any) -> Column:
     return Column(exponent, y * own[:, None] - share[:, None] * taken, used.max_abs[:num_outputs])
 
 
+def residuals(of: Column, coefficients: Any) -> Array:
+    """|w f - beta c - its mean in the pilot| of what `corrected` gave, on its scale: what the error bar is made of."""
+    centre = coefficients.centre * numerics.two_to(coefficients.exponent_f - finite(of.exponent))
+    return jnp.abs(of.y - centre[:, None])
+
+
 def finite(exponent: Any, xp: Any = jnp) -> Any:
     """The exponent, or 0 where nothing contributes."""
     return xp.where(exponent > -xp.inf, exponent, 0.0)

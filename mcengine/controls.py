@@ -42,9 +42,13 @@ class Columns(NamedTuple):
 
 
 class Coefficients(eqx.Module):
-    """beta [J, K] for outputs in units of 2^exponent_f and controls in units of 2^exponent_c."""
+    """beta [J, K] for outputs in units of 2^exponent_f and controls in units of 2^exponent_c.
+
+    `centre`, in units of the outputs, is the mean of w f - beta c in the pilot.
+    """
 
     beta: Float[AnyArray, "*rows j k"]
+    centre: Float[AnyArray, "*rows k"]
     exponent_f: Float[AnyArray, "*rows k"]
     exponent_c: Float[AnyArray, "*rows j"]
 
@@ -178,7 +182,10 @@ def coefficients(row: Row, num_outputs: int, xp: Any) -> Coefficients:
     matrix = xp.where(spread[..., :, None] > 0, correlation, identity) + RIDGE * identity
     right = xp.where(spread[..., :, None] > 0, xp.swapaxes(with_outputs, -1, -2) / safe[..., :, None], 0.0)
     beta = _solve(matrix, right, xp) / safe[..., :, None]
-    return Coefficients(beta, m.exponent[..., :num_outputs], m.exponent[..., num_outputs:])
+    taken = xp.sum(beta * m.mean[..., num_outputs:, None], axis=-2)
+    return Coefficients(
+        beta, m.mean[..., :num_outputs] - taken, m.exponent[..., :num_outputs], m.exponent[..., num_outputs:]
+    )
 
 
 def _solve(matrix: Any, right: Any, xp: Any) -> Any:

@@ -52,8 +52,8 @@ _SENTENCES = {
     "bar; raise the weighting's limit or use raw weights, or allow finer levels.",
     Status.ROUNDING: "rounding is as large as the error bar: in float32 trust no more than 6 digits, or enable x64; in "
     "float64 no more than 14.",
-    Status.HEAVY_TAIL: "heavy-tailed weights (k-hat not clearly below 0.5): the interval is optimistic; use a proposal "
-    "with heavier tails or a defensive mixture, or draw more samples.",
+    Status.HEAVY_TAIL: "heavy-tailed weights or controls (k-hat not clearly below 0.5): the interval is optimistic; "
+    "use a proposal with heavier tails or a defensive mixture, lighter controls, or more samples.",
     Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 25): do not trust the "
     "interval; bring the proposal closer to the target.",
     Status.UNRELIABLE: "heavy-tailed weights (k-hat above 0.7): do not use the interval; change the proposal.",
@@ -76,6 +76,9 @@ K_OPTIMISTIC, K_USELESS = 0.5, 0.7
 K_LIGHT, MIN_CROWD = 0.2, 12
 # Below, the tail is a fifth of the samples and k-hat hardly more than its prior.
 MIN_HITS_OF_MARGIN = 225
+# What controls leave is near 0 for most samples, and next to that any tail looks heavy to k-hat. It counts where so few
+# squares make the variance: of exp(x) less a line, whose intervals hold from 10,000 samples on, one run in fifteen.
+FEW_SQUARES = 12.0
 # Rounding of the kernels' dtype, with room for the densities' own.
 ROUNDING_ULPS = 8.0
 # Bias against standard error above which coverage falls below 0.93.
@@ -131,6 +134,15 @@ def _tailed(columns: Any, length: int, xp: Any) -> Any:
     return xp.concatenate([columns[..., :MAX_TAILED], columns[..., -1:]], axis=-1)
 
 
+def squares_that_count(log_tail: Any, xp: Any = np) -> Any:
+    """(sum r^2)^2 / sum r^4 of the r >= 0 of a tail: how many equal squares would make the same variance."""
+    top = log_tail[..., :1]
+    known = log_tail > -xp.inf
+    squares = xp.exp(2.0 * xp.where(known, log_tail - xp.where(top > -xp.inf, top, 0.0), -xp.inf))
+    fourth = xp.sum(squares * squares, axis=-1)
+    return xp.sum(squares, axis=-1) ** 2 / xp.where(fourth > 0, fourth, 1.0)
+
+
 def status_codes(
     *,
     hits: Any,
@@ -139,6 +151,7 @@ def status_codes(
     value: Any,
     std_error: Any,
     k: Any,
+    k_left: Any = np.nan,
     ess: Any,
     share: Any,
     bias: Any,
@@ -155,8 +168,11 @@ def status_codes(
 
     `exact_interval` says that the interval is the binomial's own, right for any number of hits; weights are then all
     equal and cannot be dominated. `indicator` says that w f is 0 or 1, so that misses count like hits; `tied`, that all
-    units were equal by chance.
+    units were equal by chance. `k_left` is the k-hat of what controls left, NaN where that is not worth a word: of a
+    short tail it is rough, and raises no more than `HEAVY_TAIL`. What rounding left is no tail.
     """
+    rounded = (std_error <= ROUNDING_ULPS * epsilon * xp.abs(value)) & (not exact_interval)
+    k_any = xp.fmax(k, xp.where(rounded, xp.nan, k_left))
     scarce = xp.minimum(hits, num_samples - hits) if indicator or exact_interval else hits
     few = scarce < (MIN_HITS_BINOMIAL if exact_interval else MIN_HITS)
     tests = {
@@ -164,8 +180,8 @@ def status_codes(
         Status.FEW_UNITS: (num_units < MIN_UNITS) | tied | xp.zeros_like(few),
         Status.BUDGET_SPENT: missed & xp.ones_like(few),
         Status.BIASED: bias > MAX_BIAS * std_error,
-        Status.ROUNDING: (std_error <= ROUNDING_ULPS * epsilon * xp.abs(value)) & (not exact_interval),
-        Status.HEAVY_TAIL: k + _k_margin(k, hits, xp) > K_OPTIMISTIC,
+        Status.ROUNDING: rounded,
+        Status.HEAVY_TAIL: k_any + _k_margin(k_any, hits, xp) > K_OPTIMISTIC,
         Status.DOMINATED: ((share > MAX_SHARE) | (ess < MIN_ESS)) & (not exact_interval),
         Status.UNRELIABLE: k > K_USELESS,
         Status.WEAK_DENOMINATOR: weak & xp.ones_like(few),

@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from mcengine import numerics
-from mcengine.columns import Column, beside, corrected, finite, mark, weighted
+from mcengine.columns import Column, beside, corrected, finite, mark, residuals, weighted
 from mcengine.exact_sums import exact_sums
 
 # NumPy on the host, JAX in kernels; with leading axes where many rows are held at once.
@@ -54,7 +54,8 @@ class SampleStats(eqx.Module):
     """Sums over samples of |w f|, raw weights: column c stands for 2^exponent_c |y_c|.
 
     `log_tail` has the largest log |w f| in descending order, of the first `tail_hits` non-zero ones, for the columns D
-    that keep a tail; `removed` is the sum of w' f - w f where a weighting changed w to w'.
+    that keep a tail; `removed` is the sum of w' f - w f where a weighting changed w to w'. Where controls are taken out
+    as many tails of |w f - beta c - its mean| follow, of the same samples: a heavy control shows there alone.
     """
 
     num_samples: Float[AnyArray, "*rows"]
@@ -138,9 +139,10 @@ def row_of_block(
         used = weighted(jnp.where(marked > -jnp.inf, changed, marked), f, changed)
         ratio = numerics.two_to(finite(used.exponent) - finite(raw.exponent))[:, None]
         removed = column_sums(used.y * ratio - raw.y)
-    total = jnp.zeros((len(used.y), 0), used.y.dtype)
+    total, left = jnp.zeros((len(used.y), 0), used.y.dtype), None
     if coefficients is not None:
         used, num_aux, total = corrected(used, num_outputs, coefficients), 0, total[:num_outputs]
+        left = residuals(used, coefficients)
     elif exact and len(used.y) > 1 and used.y.dtype == jnp.float32:
         # Many reductions read it.
         used = used._replace(y=numerics.fence(used.y))
@@ -152,6 +154,7 @@ def row_of_block(
         Column(*(part[seen] for part in raw)),
         marked,
         num_valid,
+        left=None if left is None else (left, used.exponent),
         removed=removed[seen],
         known=moments if transform is None and controls is None and unit_size == 1 else None,
         positive=f is None,
@@ -204,6 +207,7 @@ def _sample_stats(
     marked: Array,
     num_valid: Array,
     *,
+    left: tuple[Array, Array] | None,
     removed: Array,
     known: Moments | None,
     positive: bool,
@@ -211,8 +215,11 @@ def _sample_stats(
     tail_length: int,
     squares: bool,
 ) -> SampleStats:
-    """Sums over samples. On CPU each costs a pass over the block, so what `known` tells already is not summed."""
-    raw, marked, removed, known = lax.stop_gradient((raw, marked, removed, known))
+    """Sums over samples. On CPU each costs a pass over the block, so what `known` tells already is not summed.
+
+    `left` is what controls left of each sample, and its exponents.
+    """
+    raw, marked, left, removed, known = lax.stop_gradient((raw, marked, left, removed, known))
     size = jnp.abs(raw.y)
     # A control that is not finite spoils its sample too: with 0 for it, its mean would be another.
     hits, num_nonfinite = _counts(marked)
@@ -223,13 +230,14 @@ def _sample_stats(
     else:
         sum_abs = known.count * known.mean if positive else column_sums(size)
         sum_squares = known.m2 + known.count * known.mean * known.mean
-    tail_hits, log_tail = jnp.zeros_like(hits[tailed]), jnp.zeros((len(tailed), 0), size.dtype)
-    if tail_length:
-        tail_hits = hits[tailed]
-        kept = min(tail_length, size.shape[1])
-        top = jnp.pad(lax.top_k(size[tailed], kept)[0], ((0, 0), (0, tail_length - kept)))
-        log_top = jnp.log(jnp.where(top > 0, top, 1.0)) + LOG_2 * finite(raw.exponent[tailed])[:, None]
-        log_tail = jnp.where(top > 0, log_top, -jnp.inf)
+    tail_hits, log_tail = hits[tailed], _log_tail(size[tailed], raw.exponent[tailed], tail_length)
+    if left is not None:
+        # Of the samples that hit: of a rare event the few hits stand out from all others, which is no heavy tail.
+        residual = jnp.where(marked[: len(size)] > -jnp.inf, left[0], 0.0)
+        of_residuals = _log_tail(residual[tailed], left[1][tailed], tail_length)
+        tail_hits, log_tail = jnp.tile(tail_hits, 2), jnp.concatenate([log_tail, of_residuals])
+    if not tail_length:
+        tail_hits = jnp.zeros_like(tail_hits)
     return SampleStats(
         num_samples=num_valid.astype(size.dtype),
         num_nonfinite=num_nonfinite,
@@ -242,6 +250,16 @@ def _sample_stats(
         log_tail=log_tail,
         tail_hits=tail_hits,
     )
+
+
+def _log_tail(size: Array, exponent: Array, tail_length: int) -> Array:
+    """The logarithms of the largest, in descending order."""
+    if not tail_length:
+        return jnp.zeros((len(size), 0), size.dtype)
+    kept = min(tail_length, size.shape[1])
+    top = jnp.pad(lax.top_k(size, kept)[0], ((0, 0), (0, tail_length - kept)))
+    log_top = jnp.log(jnp.where(top > 0, top, 1.0)) + LOG_2 * finite(exponent)[:, None]
+    return jnp.where(top > 0, log_top, -jnp.inf)
 
 
 def _counts(marked: Array) -> tuple[Array, Array]:

@@ -121,6 +121,8 @@ def parts_of(work: Work, problem: Any, source: Any, functionals: list[Any], tree
         tailed.extend(range(start, start + len(tails)))
         if denominator is not None:
             tails.append(num_tails + denominator - num_outputs)
+        if work.controls is not None:
+            tails += [num_tails + tail for tail in tails]  # what the controls leave
         recipe = _recipe(work, problem, source, functional, above[0], bool(below))
         of_columns[i] = Part(recipe, start, start + size, denominator, tuple(tails))
         start, below_before = start + size, below_before + len(below)

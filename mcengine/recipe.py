@@ -1,5 +1,6 @@
 """How a merged row of moments becomes numbers: value, error bar and diagnostics of every output."""
 
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -27,7 +28,8 @@ class Recipe(eqx.Module):
     sup w f where it is known, else NaN; `sequence`, the interval of a run that stopped when it was precise enough, and
     `missed`, whether it did not get there; `covariance`, "full" where cross terms of all outputs were kept;
     `divided`, that the last column, which a `self_normalised` estimate divides by, is an output and not the weight;
-    `indicator`, that w f is 0 or 1, whatever the interval; `controlled`, that controls were taken out.
+    `indicator`, that w f is 0 or 1, whatever the interval; `controlled`, that controls were taken out, and tails of
+    what they left follow those of |w f|.
     """
 
     treedef: Any = eqx.field(static=True)
@@ -91,6 +93,12 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     hits, num_samples = stats.hits[..., :num_outputs], stats.num_samples[..., None]
     overflown = ~(xp.isfinite(value) & xp.isfinite(std_error))
     bias = _bias(moments, stats, recipe, xp)
+    k_left = xp.full_like(bias, xp.nan)
+    if recipe.controlled:
+        stats, left = _with_tails_apart(stats)
+        # Where many squares make the variance, what is far from most of what is left says nothing.
+        few = diagnostics.squares_that_count(left.log_tail, xp) < diagnostics.FEW_SQUARES
+        k_left = xp.where(few, diagnostics.k_hat(left, xp), xp.nan)
     ess, share, k = (
         f(stats, xp) for f in (diagnostics.effective_sample_size, diagnostics.largest_share, diagnostics.k_hat)
     )
@@ -103,12 +111,12 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
         # A ratio is no better than its denominator.
         ess, share = xp.minimum(ess[..., :-1], ess[..., -1:]), xp.maximum(share[..., :-1], share[..., -1:])
         k, heavy = (xp.fmax(x[..., :-1], x[..., -1:]) for x in (k, heavy))
-    k, heavy = (_pad(x, num_outputs, xp) for x in (k, heavy))
+    k, heavy, k_left = (_pad(x, num_outputs, xp) for x in (k, heavy, k_left))
     codes = diagnostics.status_codes(
         hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error,
-        k=heavy, ess=ess, share=share, bias=xp.abs(bias), nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown,
-        weak=weak, missed=recipe.missed, exact_interval=recipe.binomial, indicator=recipe.indicator, tied=tied,
-        epsilon=recipe.epsilon, xp=xp,
+        k=heavy, k_left=k_left, ess=ess, share=share, bias=xp.abs(bias),
+        nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown, weak=weak, missed=recipe.missed,
+        exact_interval=recipe.binomial, indicator=recipe.indicator, tied=tied, epsilon=recipe.epsilon, xp=xp,
     ).astype(xp.int32)  # fmt: skip
     bound = diagnostics.upper_bound_without_hits(num_samples, xp.asarray(recipe.largest, dtype=value.dtype))
     bound = xp.minimum(bound, 1.0) if recipe.bounded_by_one else bound
@@ -129,6 +137,17 @@ def _ratio(row: Row, num_outputs: int, xp: Any) -> tuple[Any, Any]:
     residual = m.m2[..., :num_outputs] - 2.0 * ratio * m.cross[..., :num_outputs, -1] + ratio**2 * m.m2[..., -1:]
     scale = numerics.two_to(finite(m.exponent[..., :num_outputs], xp) - finite(m.exponent[..., -1:], xp), xp)
     return scale * ratio, scale * _sqrt(xp.maximum(residual, 0.0) / pairs(m, xp)[..., None], xp) / xp.abs(mean_w)
+
+
+def _with_tails_apart(stats: SampleStats) -> tuple[SampleStats, SampleStats]:
+    """The statistics with the tails of |w f|, and with those of what controls left of it."""
+    tailed = stats.log_tail.shape[-2] // 2
+    halves = slice(None, tailed), slice(tailed, None)
+    apart = [
+        dataclasses.replace(stats, log_tail=stats.log_tail[..., half, :], tail_hits=stats.tail_hits[..., half])
+        for half in halves
+    ]
+    return apart[0], apart[1]
 
 
 def _units_tie(row: Row, recipe: Recipe, k: Any, xp: Any) -> Any:

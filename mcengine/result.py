@@ -30,7 +30,8 @@ class Estimate(eqx.Module):
     - `value`, `std_error`: of the structure of the integrand's value. Without hits, with nothing but hits of an
       indicator, with one unit, or with units that are equal by chance, the error is NaN, not 0.
     - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of |w f|, per output. `pareto_k` is NaN where the weights are
-      discrete or too few, and beyond the first 16 outputs.
+      discrete or too few, and beyond the first 16 outputs. With controls the status looks at the tail of what they
+      leave too, |w f - beta c - its mean|.
     - `num_samples`, `num_units`, `num_nonfinite`.
     - `status_codes`: a `Status` code per output; `status`, the gravest; `ok`, whether it is `Status.OK`.
     - `bias_seen`: what the weighting took away from (or added to) the raw estimate; 0 for raw weights.
@@ -151,7 +152,7 @@ class Estimate(eqx.Module):
         for the same samples twice. That both are of the same problem cannot be seen from them.
         """
         mine, theirs = self.recipe, other.recipe
-        same = ("treedef", "shapes", "self_normalised", "bounded_by_one", "epsilon", "covariance")
+        same = ("treedef", "shapes", "self_normalised", "bounded_by_one", "epsilon", "covariance", "controlled")
         if any(getattr(mine, name) != getattr(theirs, name) for name in same):
             raise ValueError("merge: the two estimates are not of the same problem and weighting.")
         if mine.sequence is not None or theirs.sequence is not None:
