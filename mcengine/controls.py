@@ -27,6 +27,8 @@ MAX_CONTROLS = 16
 RIDGE = 1e-5
 # The coefficients of J controls from n units vary by 1 / (n - J - 2) of what the controls leave: finite from J + 3 on.
 UNITS_BESIDES = 3
+# Squared standard errors between a control's mean in the pilot and 0 that chance explains.
+BY_CHANCE = 9.0
 # Standard errors between a control's mean in the pilot and 0, what chance does once in 10^15 runs; fewer units say too
 # little of the error.
 FAR, LEAST_TOLD = 8.0, 64
@@ -170,11 +172,13 @@ def coefficients(row: Row, num_outputs: int, xp: Any) -> Coefficients:
     """The regression of the outputs on the controls, which are the last columns of a pilot's row."""
     m = row.moments
     with_outputs, among = m.cross[..., :num_outputs, :], m.cross[..., num_outputs:, :]
-    # About the mean that is known, not the pilot's: where a control is large rarely, a pilot that met none of that sees
-    # it hardly vary and far from its mean. Otherwise this adds one part in n.
-    off = m.count[..., None] * m.mean[..., num_outputs:] ** 2
+    squares, count = xp.maximum(m.m2[..., num_outputs:], 0.0), m.count[..., None]
+    # About the mean that is known where the pilot's is further off than chance: of a control that is large rarely, a
+    # pilot that met none of that sees it hardly vary, and far from its mean.
+    off = count * m.mean[..., num_outputs:] ** 2
+    off = xp.maximum(off - BY_CHANCE * squares / xp.maximum(count - 1.0, 1.0), 0.0)
     among = among + off[..., :, None] * xp.eye(off.shape[-1], dtype=among.dtype)
-    spread = xp.sqrt(xp.maximum(m.m2[..., num_outputs:], 0.0) + off)
+    spread = xp.sqrt(squares + off)
     safe = xp.where(spread > 0, spread, 1.0)
     correlation = among / (safe[..., :, None] * safe[..., None, :])
     identity = xp.eye(correlation.shape[-1], dtype=correlation.dtype)
