@@ -49,8 +49,8 @@ _SENTENCES = {
     Status.BIASED: "biased: what the weighting took away, or the finest level left out, is not small against the error "
     "bar; raise the weighting's limit or use raw weights, or allow finer levels.",
     Status.ROUNDING: "float32 rounding is as large as the error bar; enable x64, or trust no more than 6 digits.",
-    Status.HEAVY_TAIL: "heavy-tailed weights or controls (k-hat not clearly below 0.5): the interval is optimistic; use "
-    "a proposal with heavier tails or a defensive mixture, lighter controls, or more samples.",
+    Status.HEAVY_TAIL: "heavy-tailed weights or controls (k-hat not clearly below 0.5): the interval is optimistic; "
+    "use a proposal with heavier tails or a defensive mixture, lighter controls, or more samples.",
     Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 25): do not trust the "
     "interval; bring the proposal closer to the target.",
     Status.UNRELIABLE: "heavy-tailed weights (k-hat above 0.7): do not use the interval; change the proposal.",
