@@ -1,20 +1,19 @@
 """`estimate_from`: the estimate from samples that somebody else drew."""
 
-import dataclasses
 from typing import Any, no_type_check
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from mcengine.arrays import columns_of, estimate_of_arrays, risk_of_arrays
 from mcengine.betting import Betting
 from mcengine.budgets import FINITE_SAMPLE
 from mcengine.caching import is_traced
 from mcengine.covariance import check_covariance
-from mcengine.execution.blocks import row_of_arrays
+from mcengine.parts import functionals_of
 from mcengine.planning import check_methods
-from mcengine.recipe import Recipe
-from mcengine.result import Estimate, finish
 from mcengine.sequences import FiniteSample
 from mcengine.weighting import Raw, Weighting
 
@@ -26,17 +25,19 @@ def estimate_from(
     *,
     weighting: Weighting = Raw(),
     covariance: str | None = "diagonal",
+    functional: Any = None,
     finite_sample: bool | str = False,
     largest: float | None = None,
-) -> Estimate:
+) -> Any:
     """The estimate from samples that somebody else drew: logged data, or another program's.
 
     value = mean(w_i f_i) with w_i = exp(log_weights_i), and the same error bar, diagnostics and status as `estimate`.
     Samples must be independent. Computed in float64.
 
     **Arguments:** `log_weights`, shape [n], log p(x_i) - log q(x_i) (see `mcengine.weights.log_ratio`), or None for
-    unweighted samples; `values`, an array of shape [n, ...] or a pytree of such; `weighting` and `covariance` as in
-    `estimate`; `finite_sample`, "betting" or "bernstein" for an interval without asymptotics, right for this n and any
+    unweighted samples; `values`, an array of shape [n, ...] or a pytree of such; `weighting`, `covariance` and
+    `functional` (of each sample's value: `Mean`, `Ratio`, `Histogram`, `TailRisk`, or several) as in `estimate`;
+    `finite_sample`, "betting" or "bernstein" for an interval without asymptotics, right for this n and any
     law of w f in [0, `largest`] (raw weights; samples in the order they were drawn).
 
     **Raises:** `ValueError` for empty input, lengths that differ, complex values, and a `largest` that bounds nothing;
@@ -66,21 +67,26 @@ def estimate_from(
         raise ValueError("estimate_from: there are no samples.")
     if largest is not None and not (np.isfinite(largest) and largest > 0):
         raise ValueError(f"estimate_from: largest, a bound on w f, must be positive and finite, got {largest}.")
-    columns = np.concatenate([leaf.reshape(leaf.shape[0], -1).T for leaf in leaves])
-    recipe = Recipe(
-        treedef=treedef,
-        shapes=tuple(leaf.shape[1:] for leaf in leaves),
-        self_normalised=weighting.self_normalised,
-        binomial=False,
-        bounded_by_one=False,
-        epsilon=float(np.finfo(np.float64).eps),
-        largest=np.asarray(np.nan if largest is None else float(largest)),
-        covariance=covariance,
-    )
+    values = jax.tree.unflatten(treedef, leaves)
+    if functional is not None:
+        if finite_sample is not False:
+            raise ValueError("estimate_from: finite_sample is for the mean; leave functional out.")
+        functionals, structure = functionals_of(functional)
+        results = [_of_functional(one, log_weights, values, weighting, covariance) for one in functionals]
+        return jax.tree.unflatten(structure, results)
+    sequence = None
     if finite_sample is not False:
-        sequence = _sequence(log_weights, columns, weighting, finite_sample, largest)
-        recipe = dataclasses.replace(recipe, sequence=sequence)
-    return finish(row_of_arrays(log_weights, columns, weighting, covariance), recipe, np)
+        sequence = _sequence(log_weights, columns_of(leaves), weighting, finite_sample, largest)
+    return estimate_of_arrays(log_weights, values, weighting, covariance=covariance, largest=largest, sequence=sequence)
+
+
+def _of_functional(functional: Any, log_w: Any, values: Any, weighting: Weighting, covariance: str | None) -> Any:
+    with jax.enable_x64(True):
+        columns = jax.vmap(functional.columns)(jax.tree.map(jnp.asarray, values))
+    above, below = jax.tree.map(np.asarray, columns)
+    if functional.keeps_samples:
+        return risk_of_arrays(log_w, above, functional, weighting)
+    return estimate_of_arrays(log_w, above, weighting, below=below, covariance=covariance)
 
 
 def _sequence(log_weights: Any, columns: Any, weighting: Weighting, finite_sample: Any, largest: Any) -> Any:

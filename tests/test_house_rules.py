@@ -16,8 +16,8 @@ FLOORS = {
     "distributions": 1, "problem": 1, "proposals": 1, "weighting": 1, "budgets": 1, "diagnostics": 1, "recipe": 1,
     "result": 1, "mis": 1, "controls": 1, "sequences": 1, "betting": 1, "covariance": 1, "functionals": 1,
     "coupling": 1, "intervals": 1, "printing": 1, "crossing": 1,
-    "execution": 2, "checks": 2, "planning": 2, "from_arrays": 2, "parts": 2, "risk": 2, "engine": 2, "gradients": 2,
-    "shares": 2, "paired": 2, "conditioning": 2, "mlmc": 3,
+    "execution": 2, "checks": 2, "planning": 2, "from_arrays": 2, "parts": 2, "arrays": 2, "risk": 2, "engine": 2,
+    "gradients": 2, "shares": 2, "paired": 2, "conditioning": 2, "mlmc": 3,
     "integrals": 4, "finance": 4, "rendering": 4, "rl": 4, "teaching": 4,
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))

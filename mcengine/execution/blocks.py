@@ -17,7 +17,7 @@ from mcengine.caching import Static, join, shapes_of
 from mcengine.distributions import Labelled
 from mcengine.execution.packing import pack
 from mcengine.execution.settings import Execution
-from mcengine.moments import MAX_TAIL, Row
+from mcengine.moments import MAX_TAIL, MAX_TAILED, Row
 
 # Blocks that keep a tail for k-hat cover the first so many samples.
 TAIL_SAMPLES = 2**22
@@ -245,16 +245,25 @@ def run_traced(work: Work, key: Array, num_samples: int, plan: Plan) -> Row:
     return row
 
 
-def row_of_arrays(log_w: Any, values: Any, weighting: Any, covariance: str | None = "diagonal") -> Row:
-    """The row of samples that somebody else drew: `log_w` [n] and `values` [K, n], reduced in float64."""
+def row_of_arrays(
+    log_w: Any, values: Any, weighting: Any, covariance: str | None = "diagonal", num_denominators: int = 0
+) -> Row:
+    """The row of samples that somebody else drew: `log_w` [n] and `values` [K, n], reduced in float64.
+
+    The last `num_denominators` values are divided by.
+    """
     with np.errstate(all="ignore"), jax.enable_x64(True):
         n = values.shape[-1]
         count = jnp.asarray(n, jnp.int32)
         num_samples = jnp.asarray(n, jnp.float64)
         transform = partial(weighting.transform, num_samples=num_samples) if weighting.changes_weights else None
+        num_outputs, tailed = len(values) - num_denominators, None
+        if num_denominators:
+            tailed = (*range(min(num_outputs, MAX_TAILED)), *range(num_outputs, len(values)))
         row = moments.row_of_block(
             None if log_w is None else jnp.asarray(log_w), jnp.asarray(values), count, transform=transform,
             with_denominator=weighting.self_normalised,
             tail_length=min(MAX_TAIL, int(pareto.tail_size(n))) + 1, covariance=covariance,
+            num_denominators=num_denominators, tailed=tailed,
         )  # fmt: skip
         return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), row)

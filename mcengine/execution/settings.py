@@ -25,6 +25,7 @@ def _whole(name: str, or_none: bool = False) -> Callable[[Any], Any]:
 def _devices(value: Any) -> Any:
     if value is None:
         return None
+    value = value.devices.flat if isinstance(value, jax.sharding.Mesh) else value
     devices = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
     if not all(isinstance(device, jax.Device) for device in devices):
         raise TypeError(f"Execution: devices must be JAX devices such as jax.devices('gpu'), got {value!r}.")
@@ -38,7 +39,8 @@ class Execution(eqx.Module):
     or many dimensions); `blocks_per_call`, blocks per device call; `progress(done, total)`, called after each device
     call with sample counts (`total` is None under a `Seconds` budget); `threads`, device calls under way at once, by
     default one per core on CPU and two per device elsewhere (one computes while the other's rows are merged);
-    `devices`, JAX devices that share the calls, by default all local ones of the default backend.
+    `devices`, JAX devices that share the calls, or a mesh of them, by default all local ones of the default backend:
+    blocks need nothing of each other, so each device takes its own, and rows are merged in their order.
     """
 
     block_size: int | None = eqx.field(static=True, default=None, converter=_whole("block_size", or_none=True))

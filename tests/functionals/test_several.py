@@ -191,3 +191,38 @@ def test_what_is_no_functional_is_refused(make, words):
 def test_mistakes_are_named(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()
+
+
+def logged(size, key=31):
+    """Losses of a wider law, and log-weights to the standard normal."""
+    x = np.random.default_rng(key).normal(0.5, 1.5, size)
+    return norm.logpdf(x) - norm.logpdf(x, 0.5, 1.5), x
+
+
+def test_samples_of_others_have_functionals_too():
+    log_w, x = logged(200_000)
+    results = mc.estimate_from(log_w, x, functional=SEVERAL)
+    exact = {"mean": 0.0, "ratio": 0.0, "histogram": np.diff(norm.cdf(np.linspace(-2.0, 2.0, 5)))}
+    for name, truth in exact.items():
+        assert np.all(np.abs(results[name].value - truth) < 4.5 * results[name].std_error), name
+        assert results[name].ok
+    risk = results["risk"]
+    assert abs(risk.value["quantile"][0] - norm.ppf(0.9)) < 4.5 * 0.01
+    assert abs(risk.value["shortfall"][0] - norm.pdf(norm.ppf(0.9)) / 0.1) < 4.5 * risk.std_error["shortfall"][0]
+
+
+def test_they_are_what_the_engine_makes_of_the_same_samples():
+    log_w, x = logged(4_000)
+    alone = mc.estimate_from(log_w, x, weighting=mc.weighting.SelfNormalised())
+    for weighting in (mc.weighting.Raw(), mc.weighting.SelfNormalised()):
+        ratio = mc.estimate_from(log_w, x, functional=mc.Ratio(), weighting=weighting)
+        assert ratio.value == pytest.approx(alone.value, rel=1e-12)
+        assert ratio.std_error == pytest.approx(alone.std_error, rel=1e-9)
+        assert ratio.pareto_k == pytest.approx(alone.pareto_k, rel=1e-9)
+    two = mc.estimate_from(log_w, {"up": np.exp(0.5 * x), "base": 2.0 + x}, functional=[mc.Ratio("up", "base")])
+    both = mc.estimate_from(log_w, np.stack([np.exp(0.5 * x), 2.0 + x], axis=1), covariance="full")
+    by_hand = both.function_of(lambda value: value[0] / value[1])
+    assert two[0].value == pytest.approx(by_hand.value, rel=1e-9)
+    assert two[0].std_error == pytest.approx(by_hand.std_error, rel=1e-6)
+    with pytest.raises(ValueError, match="finite_sample is for the mean"):
+        mc.estimate_from(None, np.abs(x), functional=mc.Mean(), finite_sample="betting", largest=10.0)

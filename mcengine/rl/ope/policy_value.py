@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from mcengine import diagnostics, moments, pareto, weights
+from mcengine.arrays import estimate_of_arrays
 from mcengine.diagnostics import MAX_BIAS, MIN_UNITS, Status
-from mcengine.from_arrays import estimate_from
 from mcengine.result import Estimate
 from mcengine.rl.ope.logs import TrajectoryLog
 
@@ -92,7 +92,7 @@ def from_units(
     whole = estimate is not None and not estimate.recipe.self_normalised
     of_weights = [] if whole else [view_of(weights)]
     if estimate is None:
-        estimate = estimate_from(None, units)
+        estimate = estimate_of_arrays(None, units)
     else:
         bias = float(estimate.bias_seen)
     codes = [Status.NON_FINITE] if overflown else []
