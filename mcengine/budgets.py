@@ -44,6 +44,10 @@ def _one_number(name: str) -> Callable[[Any], float | None]:
     return convert
 
 
+# Blocks are numbered in 32 bits.
+MOST_SAMPLES = 2**48
+
+
 class Samples(eqx.Module):
     """Exactly `count` samples (rounded down to whole units where points come in units)."""
 
@@ -52,6 +56,8 @@ class Samples(eqx.Module):
     def __check_init__(self):
         if self.count <= 0:
             raise ValueError(f"Samples: the budget must be positive, got {self.count}.")
+        if self.count > MOST_SAMPLES:
+            raise ValueError(f"Samples: more than 2^48 samples have no block of their own, got {self.count}.")
 
 
 class Seconds(eqx.Module):

@@ -210,6 +210,8 @@ def replicate(
         raise TypeError(f"replicate: budget must be mc.Samples(n), got {budget!r}.")
     if not (isinstance(keys, jax.Array) and keys.ndim == 1 and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)):
         raise TypeError(f"replicate: keys must be an array of keys such as jax.random.split(key, 400), got {keys!r}.")
+    if not len(keys):
+        raise ValueError("replicate: there are no keys.")
     run = prepare(problem, proposal, budget, points, mis, weighting, controls, execution, functional, covariance)
     check_support(run.work.problem, run.work.proposal, run.work.weighting.self_normalised)
     results = {}

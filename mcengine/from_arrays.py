@@ -65,6 +65,8 @@ def estimate_from(
         raise ValueError(f"estimate_from: lengths differ: log_weights {weights_shape}, values {shapes}.")
     if 0 in known:
         raise ValueError("estimate_from: there are no samples.")
+    if not any(leaf.size for leaf in leaves):
+        raise ValueError("estimate_from: there are no values.")
     if largest is not None and not (np.isfinite(largest) and largest > 0):
         raise ValueError(f"estimate_from: largest, a bound on w f, must be positive and finite, got {largest}.")
     values = jax.tree.unflatten(treedef, leaves)

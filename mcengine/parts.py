@@ -137,7 +137,7 @@ def _columns_of(observed: Observed, x: Any) -> Any:
 
 def _check_outputs(above: Any) -> None:
     leaves = jax.tree.leaves(above)
-    if not leaves:
+    if not any(leaf.size for leaf in leaves):
         raise ValueError("estimate: the integrand returns nothing.")
     if any(jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in leaves):
         raise ValueError("estimate: the integrand is complex; return its real and imaginary parts.")
