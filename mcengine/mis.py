@@ -13,9 +13,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
+from mcengine import numerics
 from mcengine.controls import pilot_size
 from mcengine.distributions import as_parameter, choice
 from mcengine.distributions.univariate import concrete
@@ -54,24 +54,17 @@ class Power(eqx.Module):
         return _normalised(self.beta.astype(log_c.dtype) * log_c)
 
 
-@jax.custom_jvp
-def _counts(log_c: Float[Array, "k *shape"], log_alpha: Float[Array, ""]) -> Bool[Array, "k *shape"]:
+def _is_large(log_c: Float[Array, "k *shape"], log_alpha: Float[Array, ""]) -> Bool[Array, "k *shape"]:
     """Whether c_i >= alpha max_k c_k."""
     return log_c >= jnp.max(log_c, axis=0)[None] + log_alpha
 
 
-def _counts_jvp(primals, tangents):
-    if not all(isinstance(t, SymbolicZero) for t in tangents):
-        raise ValueError(
-            "The weights of mis.Cutoff and mis.Maximum jump where a proposal falls below the cutoff, and a gradient "
-            "along the proposals' parameters would silently miss the jumps. Use mis.Balance() or mis.Power(), or "
-            "jax.lax.stop_gradient(proposal) where only problem parameters are meant."
-        )
-    counts = _counts(*primals)
-    return counts, SymbolicZero.from_primal_value(counts)
-
-
-_counts.defjvp(_counts_jvp, symbolic_zeros=True)  # pyright: ignore[reportArgumentType]
+_counts = numerics.refuse_derivative(
+    _is_large,
+    "The weights of mis.Cutoff and mis.Maximum jump where a proposal falls below the cutoff, and a gradient along the "
+    "proposals' parameters would silently miss the jumps. Use mis.Balance() or mis.Power(), or "
+    "jax.lax.stop_gradient(proposal) where only problem parameters are meant.",
+)
 
 
 class Cutoff(eqx.Module):

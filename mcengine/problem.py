@@ -18,6 +18,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float
 
+from mcengine import numerics
 from mcengine.distributions import Box, Distribution, as_parameter
 from mcengine.distributions.box import check_limits
 from mcengine.distributions.foreign import as_density
@@ -122,23 +123,16 @@ class Integral(eqx.Module):
         return None
 
 
-@jax.custom_jvp
-def _reaches(score: Float[Array, "*levels"], threshold: Float[Array, "*levels"]) -> Float[Array, "*levels"]:
+def _is_reached(score: Float[Array, "*levels"], threshold: Float[Array, "*levels"]) -> Float[Array, "*levels"]:
     return jnp.where(score >= threshold, 1.0, 0.0).astype(jnp.result_type(score))
 
 
-def _reaches_jvp(primals, tangents):
-    if not all(isinstance(t, SymbolicZero) for t in tangents):
-        raise ValueError(
-            "The derivative of an indicator along its score or threshold is 0 almost everywhere, so a pathwise "
-            "gradient of a Probability would silently be 0. Use the score form: differentiate the target's parameters "
-            "with proposal=jax.lax.stop_gradient(target) (and a threshold that is not differentiated)."
-        )
-    out = _reaches(*primals)
-    return out, SymbolicZero.from_primal_value(out)
-
-
-_reaches.defjvp(_reaches_jvp, symbolic_zeros=True)  # pyright: ignore[reportArgumentType]
+_reaches = numerics.refuse_derivative(
+    _is_reached,
+    "The derivative of an indicator along its score or threshold is 0 almost everywhere, so a pathwise gradient of a "
+    "Probability would silently be 0. Use the score form: differentiate the target's parameters with "
+    "proposal=jax.lax.stop_gradient(target) (and a threshold that is not differentiated).",
+)
 
 
 class Probability(eqx.Module):

@@ -4,27 +4,20 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
+
+from mcengine import numerics
 
 
 def refusing_pathwise(choose: Callable[..., Int[Array, "..."]]) -> Callable[..., Int[Array, "..."]]:
     """`choose` so that differentiating along any of its arguments raises instead of giving 0."""
-    guarded = jax.custom_jvp(choose)
-
-    def rule(primals, tangents):
-        if not all(isinstance(t, SymbolicZero) for t in tangents):
-            raise ValueError(
-                "The derivative of a discrete choice along its probabilities (of a Categorical, a Bernoulli, a "
-                "Poisson, the weights of a Mixture, a policy, a transition or a start table) is 0 almost everywhere, "
-                "so a pathwise gradient would silently miss it. Use the score form: differentiate the target's "
-                "parameters with proposal=jax.lax.stop_gradient(target)."
-            )
-        chosen = guarded(*primals)
-        return chosen, SymbolicZero.from_primal_value(chosen)
-
-    guarded.defjvp(rule, symbolic_zeros=True)  # pyright: ignore[reportArgumentType]
-    return guarded
+    return numerics.refuse_derivative(
+        choose,
+        "The derivative of a discrete choice along its probabilities (of a Categorical, a Bernoulli, a Poisson, the "
+        "weights of a Mixture, a policy, a transition or a start table) is 0 almost everywhere, so a pathwise gradient "
+        "would silently miss it. Use the score form: differentiate the target's parameters with "
+        "proposal=jax.lax.stop_gradient(target).",
+    )
 
 
 def sums_from_both_ends(

@@ -12,6 +12,7 @@ from mcengine.numerics.formats import minus_log_2_times as minus_log_2_times
 from mcengine.numerics.formats import two_to as two_to
 from mcengine.numerics.generator import Generator as Generator
 from mcengine.numerics.generator import random_words as random_words
+from mcengine.numerics.jumps import refuse_derivative as refuse_derivative
 from mcengine.numerics.over_samples import over_samples as over_samples
 from mcengine.numerics.uniforms import centred_uniform as centred_uniform
 from mcengine.numerics.uniforms import from_unit as from_unit
