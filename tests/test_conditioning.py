@@ -86,6 +86,7 @@ def test_intervals_cover(key, proposal, points, count):
     assert_honest(runs, exact_total(2.0), widest_ratio=1.3)
 
 
+@pytest.mark.battery
 def test_a_rare_sum_gains_a_hundredfold(key):
     # E[sf(6 - Y)^2] by quadrature: the variance that the closed form promises.
     smooth = mc.conditional(total(mc.Normal(np.zeros(2), 1.0), 6.0))
@@ -100,6 +101,7 @@ def test_a_rare_sum_gains_a_hundredfold(key):
     assert p * (1 - p) / (measured.value - p**2) == pytest.approx(gain, rel=0.03)
 
 
+@pytest.mark.battery
 def test_smoothing_lets_sobol_points_gain(key):
     problem = mc.Probability(lambda x: x[0] + 0.7 * x[1] - 0.4 * x[2], mc.Normal(np.zeros(3), 1.0), 1.0)
     smooth = mc.conditional(problem, 0, lambda y, t: t - 0.7 * y[0] + 0.4 * y[1])

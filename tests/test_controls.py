@@ -150,6 +150,7 @@ def test_a_heavy_control_is_seen_in_what_it_leaves(key, problem, controls, exact
     assert np.nanmedian(runs.pareto_k) < 0.5
 
 
+@pytest.mark.battery
 @pytest.mark.parametrize(
     ("problem", "controls"),
     [

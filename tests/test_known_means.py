@@ -45,6 +45,7 @@ def test_the_means_are_those_of_samples_of_the_target_and_of_weighted_ones(name)
         assert np.all(result.std_error < 0.02 * np.maximum(np.abs(controls.means), 1.0))
 
 
+@pytest.mark.battery
 @pytest.mark.parametrize(
     ("name", "left"),
     [("bad days", 0.7), ("underlying of a european", 0.25), ("twin of a european", 1e-2), ("twin of an asian", 0.05),

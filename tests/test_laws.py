@@ -34,6 +34,7 @@ def test_exceedance_quantile_and_shortfall_are_those_of_the_density(law, known):
         assert law.shortfall(level) == pytest.approx(beyond / (1 - level), rel=1e-5)
 
 
+@pytest.mark.battery
 def test_the_law_of_an_index_loss_agrees_with_its_probability_and_with_samples():
     problem = finance.index_fall(0.1)
     assert problem.exact == pytest.approx(problem.exact_law.exceedance(-np.log(0.9)), rel=1e-12)

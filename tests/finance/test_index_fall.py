@@ -54,6 +54,7 @@ def test_estimates_agree_with_the_exact_value(build, fall):
     assert abs(estimate.value - problem.exact) < 4 * estimate.std_error
 
 
+@pytest.mark.battery
 def test_one_bad_day_is_honest_at_small_sample_counts():
     problem = index_fall(0.5)
     proposal = one_bad_day(problem)
@@ -170,6 +171,7 @@ def test_one_bad_day_samples_what_its_density_says(bad_days):
         assert abs(np.mean((x[:, i] < -3) & (x[:, j] < -3)) - expected) < 4 * np.sqrt(expected / len(x))
 
 
+@pytest.mark.battery
 def test_bad_days_in_double_precision():
     with jax.enable_x64(True):
         double = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), BAD_DAYS)

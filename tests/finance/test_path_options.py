@@ -26,6 +26,7 @@ def test_one_euler_step_has_a_closed_form(key):
     assert result.std_error < 0.01
 
 
+@pytest.mark.battery
 def test_black_scholes_by_integration():
     def payoff(z):
         return max(90.0 * np.exp((0.03 - 0.08) * 0.5 + 0.4 * np.sqrt(0.5) * z) - 100.0, 0.0)

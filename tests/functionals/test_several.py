@@ -28,7 +28,9 @@ def run(functional, problem=LOSS, proposal=WIDER, key=0, num_samples=4_096, **op
     return mc.estimate(jax.random.key(key), problem, proposal, budget=budget, functional=functional, **options)
 
 
-@pytest.mark.parametrize("weighting", [mc.weighting.Raw(), mc.weighting.SelfNormalised()])
+@pytest.mark.parametrize(
+    "weighting", [mc.weighting.Raw(), pytest.param(mc.weighting.SelfNormalised(), marks=pytest.mark.battery)]
+)
 def test_each_result_is_what_it_would_be_alone(weighting):
     def figures(result):
         return jax.tree.leaves((result.value, result.std_error, result.ess, result.pareto_k, result.status_codes))

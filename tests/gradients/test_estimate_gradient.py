@@ -24,6 +24,7 @@ def variance(result):
     return jax.tree.map(lambda error: float(error**2 * result.num_samples), result.std_error)
 
 
+@pytest.mark.battery
 def test_variances_are_the_known_ones(key):
     # Under N(m, 1), of x and x^2. Score: Var[x z] = m^2 + 2 and Var[x^2 z] = m^4 + 14 m^2 + 15, of which the baseline
     # takes Cov[., z]^2 = m^2 and (m^2 + 3)^2. Pathwise: Var[1] = 0 and Var[2 x] = 4.

@@ -122,7 +122,14 @@ def clicks(seed, size, rate):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("size", "rate"), [(200, 0.1), (2_000, 0.02), (50, 0.5)])
+@pytest.mark.parametrize(
+    ("size", "rate"),
+    [
+        (200, 0.1),
+        pytest.param(2_000, 0.02, marks=pytest.mark.battery),
+        pytest.param(50, 0.5, marks=pytest.mark.battery),
+    ],
+)
 def test_rare_rewards_on_policy_are_not_flagged(size, rate):
     # Few residuals near 1 above many near 0 are no heavy tail, and the reward's rarity is no weight's.
     flagged = [
