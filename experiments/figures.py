@@ -114,17 +114,22 @@ def _listed(words: str, names: list[str]) -> list[str]:
     return [words + ", ".join(names)] if names else []
 
 
+def look_of(index: int) -> tuple[str, str, str]:
+    """(colour, marker, line) of a figure's lines; a second round of the colours has other markers, and dashes."""
+    again, number = divmod(index, len(COLOURS))
+    return COLOURS[number], MARKERS[(number + 3 * again) % len(MARKERS)], "--" if again else "-"
+
+
 def _line(axis, rows: pd.DataFrame, method: str, methods: list[str]) -> None:
     others = [name for name in methods if name != "plain"]
     index = others.index(method) if method in others else 0
-    colour = PLAIN if method == "plain" else COLOURS[index % len(COLOURS)]
-    marker = "o" if method == "plain" else MARKERS[index % len(MARKERS)]
-    axis.plot([], [], color=colour, marker=marker, markersize=5, linewidth=1.4, label=method)
+    colour, marker, line = (PLAIN, "o", "-") if method == "plain" else look_of(index)
+    axis.plot([], [], color=colour, marker=marker, linestyle=line, markersize=5, linewidth=1.4, label=method)
     # NaN breaks the line where nothing was seen, instead of joining its neighbours.
     x, y = rows["num_samples"].to_numpy(float), rows["variance"].where(rows["variance"] > 0).to_numpy(float)
     # The lower arm must not reach 0 on a log axis.
     spread = np.vstack([np.minimum(rows["variance_se"], 0.9 * y), rows["variance_se"]])
-    axis.errorbar(x, y, yerr=spread, color=colour, linewidth=1.4, elinewidth=0.8, zorder=2)
+    axis.errorbar(x, y, yerr=spread, color=colour, linestyle=line, linewidth=1.4, elinewidth=0.8, zorder=2)
     trusted = _trusted(rows)
     for mask, face in ((trusted, colour), (~trusted, "white")):
         style = {"linestyle": "", "marker": marker, "markersize": 5, "color": colour, "markerfacecolor": face}

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from experiments.figures import COLOURS, MARKERS
+from experiments.figures import look_of
 from experiments.ope.repeats import digits_rows, mdp_rows, open_bandit_rows, summary
 from experiments.ope.report import markdown_table
 
@@ -80,9 +80,8 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
         axis.remove()
     for axis, study in zip(axes.flat, studies, strict=False):
         for name, rows in frame[frame["study"] == study].groupby("estimator", sort=False):
-            again, number = divmod(estimators.index(str(name)), len(COLOURS))
-            colour, marker = COLOURS[number], MARKERS[(number + 3 * again) % len(MARKERS)]
-            line = {"color": colour, "linestyle": "--" if again else "-", "linewidth": 1.2}
+            colour, marker, dashes = look_of(estimators.index(str(name)))
+            line = {"color": colour, "linestyle": dashes, "linewidth": 1.2}
             axis.loglog(rows["size"], rows["rmse"], alpha=0.8, **line)
             face = [colour if ok > 0.5 else "white" for ok in rows["ok"]]
             axis.scatter(rows["size"], rows["rmse"], marker=marker, c=face, edgecolors=colour, zorder=3)
