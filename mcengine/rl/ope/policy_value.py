@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from mcengine import diagnostics, moments, pareto, weights
 from mcengine.arrays import estimate_of_arrays
-from mcengine.diagnostics import MAX_BIAS, MIN_UNITS, Status
+from mcengine.diagnostics import MAX_BIAS, MIN_CROWD, MIN_UNITS, Status
 from mcengine.result import Estimate
 from mcengine.rl.ope.logs import TrajectoryLog
 
@@ -24,9 +24,6 @@ OF_TAILS = (Status.HEAVY_TAIL, Status.UNRELIABLE)
 OF_ESTIMATE = (Status.ROUNDING, Status.WEAK_DENOMINATOR, Status.NO_HITS, Status.NON_FINITE)
 # Fewer units than this behind a variance do not tell it: intervals from 10 rare events cover .93.
 MIN_CARRIERS = 10.0
-# So many values within a factor of two of the largest are no heavy tail's. Of tail index k there are about 2^(1/k), and
-# 12 of them once in 30 logs at k = 1/2, once in 200 at k = .7.
-MIN_CROWD = 12
 # Standard errors of the mean weight from 1 beyond which large weights that were due have not come (or probabilities are
 # wrong), and how much of 1 may be missing by rounding.
 MISSING_WEIGHT, ROUNDING = 2.5, 1e-3
@@ -79,9 +76,8 @@ def from_units(
 
     **Arguments:** the `log` that they are of; `weights` behind the units; `residuals`, weighted, of a model; `balance`,
     what has expectation 1 where behaviour probabilities are right, by default the weights; `estimate`, the engine's own
-    where it has one with these units; `bias`, what the method took away from
-    (or added to) an unbiased estimate, and `biased`, whether that is too much: by default above `MAX_BIAS` standard
-    errors.
+    where it has one with these units; `bias`, what the method took away from (or added to) an unbiased estimate, and
+    `biased`, whether that is too much: by default above `MAX_BIAS` standard errors.
     """
     # Residuals that are all 0 are those of an exact model.
     contributions = [units] if residuals is None or not np.any(residuals) else [units, residuals]
