@@ -111,11 +111,12 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
         # A ratio is no better than its denominator.
         ess, share = xp.minimum(ess[..., :-1], ess[..., -1:]), xp.maximum(share[..., :-1], share[..., -1:])
         k, heavy = (xp.fmax(x[..., :-1], x[..., -1:]) for x in (k, heavy))
+    lacking = _lacks_weight(row, xp) if recipe.self_normalised else np.asarray(False)
     k, heavy, k_left = (_pad(x, num_outputs, xp) for x in (k, heavy, k_left))
     codes = diagnostics.status_codes(
         hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error,
         k=heavy, k_left=k_left, ess=ess, share=share, bias=xp.abs(bias),
-        nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown, weak=weak, missed=recipe.missed,
+        nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown, weak=weak, lacking=lacking, missed=recipe.missed,
         exact_interval=recipe.binomial, indicator=recipe.indicator, tied=tied, epsilon=recipe.epsilon, xp=xp,
     ).astype(xp.int32)  # fmt: skip
     bound = diagnostics.upper_bound_without_hits(num_samples, xp.asarray(recipe.largest, dtype=value.dtype))
@@ -176,6 +177,19 @@ def _is_weak(m: Moments, xp: Any) -> Any:
     """Whether the denominator is not clearly away from 0, [..., 1]."""
     error = _sqrt(m.m2[..., -1:] / pairs(m, xp)[..., None], xp)
     return ~(xp.abs(m.mean[..., -1:]) > LEAST_DENOMINATOR * error)
+
+
+def _lacks_weight(row: Row, xp: Any) -> Any:
+    """Whether the mean weight before truncation lies below 1 by a few standard errors, [..., 1].
+
+    1 is its expectation where the target is normalised; where it is not, 1 is as a rule much further away.
+    """
+    m, stats = row.moments, row.stats
+    removed = stats.removed[..., -1:] / stats.num_samples[..., None]
+    scale = numerics.two_to(finite(m.exponent[..., -1:], xp), xp)
+    error = scale * _sqrt(m.m2[..., -1:] / pairs(m, xp)[..., None], xp)
+    gap = 1.0 - scale * (m.mean[..., -1:] - removed)
+    return (gap > diagnostics.LACKING_ERRORS * error) & (gap < diagnostics.UNNORMALISED_ERRORS * error)
 
 
 def means(row: Row) -> Any:

@@ -26,6 +26,14 @@ def log_ratio(log_p: Float[Array, "*shape"], log_q: Float[Array, "*shape"]) -> F
     return jnp.where(absent, -jnp.inf, jnp.where(absent, 0.0, log_p) - jnp.where(absent, 0.0, log_q))
 
 
+def log_ratio_of_drawn(log_p: Float[Array, "*shape"], log_q: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """log w = log p - log q of what q has drawn, so that log q > -inf is known: -inf where p = 0.
+
+    Nothing is masked: a gradient along log p reads neither, and is finite wherever that along log w is.
+    """
+    return log_p - log_q
+
+
 def from_log(log_w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """w = exp(log w). The last step of every estimator, never an earlier one."""
     return jnp.exp(log_w)

@@ -50,7 +50,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+# The others go the ways of these.
+SLOW = ("first of a sum, boundary known", "scalar part of a product", "levels")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.battery) if case in SLOW else case for case in CASES], ids=str
+)
 def test_it_agrees_with_the_indicator_with_less_variance(key, case):
     problem, smooth = CASES[case]
     first, second = jax.random.split(key)

@@ -16,10 +16,6 @@ TAIL = mc.Probability(lambda x: x, STANDARD, 3.0)
 EXACT_TAIL = ndtr(-3.0)
 
 
-def trees_equal(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
 @pytest.mark.parametrize("num_samples", [1, 2, 1_000, 2**18, 300_000])
 def test_exactly_the_budget_is_drawn(key, num_samples):
     assert mc.estimate(key, TAIL, SHIFTED, budget=mc.Samples(num_samples)).num_samples == num_samples
@@ -97,26 +93,6 @@ def test_integrals_with_finite_and_infinite_limits(key):
         error = runs.value.mean() - exact
         assert abs(error) < 4 * runs.value.std() / 8.0
         assert runs.value.std() < 0.1 * exact
-
-
-def test_the_same_bits_for_any_grouping_of_blocks(key):
-    def run(blocks_per_call, threads=2):
-        execution = mc.Execution(block_size=1_024, blocks_per_call=blocks_per_call, threads=threads)
-        return mc.estimate(key, TAIL, SHIFTED, budget=mc.Samples(300_000), execution=execution)
-
-    reference = run(1)
-    for grouping in (3, 32, 1_000):
-        trees_equal(run(grouping).row, reference.row)
-    trees_equal(run(32, threads=1).row, reference.row)
-    trees_equal(run(3, threads=7).row, reference.row)
-
-
-def test_a_time_budget_is_kept_and_can_be_repeated_by_its_count(key):
-    execution = mc.Execution(block_size=2**12)
-    timed = mc.estimate(key, TAIL, SHIFTED, budget=mc.Seconds(0.3), execution=execution)
-    assert timed.num_samples % 2**12 == 0
-    counted = mc.estimate(key, TAIL, SHIFTED, budget=mc.Samples(int(timed.num_samples)), execution=execution)
-    trees_equal(timed.row, counted.row)
 
 
 def test_progress_reaches_the_budget(key):

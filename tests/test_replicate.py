@@ -58,14 +58,6 @@ def test_one_kernel_serves_every_count_and_every_number():
     assert names.count("_kernel") == 1
 
 
-def test_rows_merged_a_few_keys_at_a_time_are_the_same(key, monkeypatch):
-    keys = jax.random.split(key, 7)
-    whole = mc.replicate(keys, SQUARE, WIDE, budget=mc.Samples(2**14))
-    monkeypatch.setattr(replicates, "MOST_ROWS", 9)  # two keys at a time, the last alone
-    parts = mc.replicate(keys, SQUARE, WIDE, budget=mc.Samples(2**14))
-    jax.tree.map(np.testing.assert_array_equal, whole.row, parts.row)
-
-
 def test_large_counts_are_drawn_one_estimate_at_a_time(key, monkeypatch):
     monkeypatch.setattr(replicates, "MOST_SAMPLES", 1_000)
     keys = jax.random.split(key, 2)

@@ -191,3 +191,15 @@ def test_a_heavy_tail_on_a_constant_is_flagged_all_the_same(key, constant):
     problem = mc.Expectation(lambda x: constant + 0.01 * x, mc.StudentT(1.5, 0.0, 1.0))
     runs = mc.replicate(jax.random.split(key, 400), problem, budget=mc.Samples(10_000))
     assert np.mean(runs.status_code >= Status.HEAVY_TAIL) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("constant", "status"), [(1.0, Status.OK), (0.985, Status.HEAVY_TAIL), (0.5, Status.OK), (3.0, Status.OK)]
+)
+def test_a_mean_weight_a_little_below_1_is_a_sign_of_large_weights_that_have_not_come(constant, status):
+    # Of index 0.35, with standard error 0.010; half and three are no accident but an unnormalised target.
+    w = (1 - 0.35) * ((np.arange(4_096) + 0.5) / 4_096) ** -0.35
+    values = np.random.default_rng(0).standard_normal(4_096)
+    result = mc.estimate_from(np.log(constant * w), values, weighting=mc.weighting.SelfNormalised())
+    assert 0.3 < result.pareto_k < 0.4
+    assert result.status is status

@@ -119,14 +119,6 @@ def test_the_limit_of_samples_is_kept(key, points):
         assert result.status >= mc.Status.BUDGET_SPENT
 
 
-def test_the_same_bits_for_any_number_of_threads():
-    def run(threads, blocks_per_call):
-        execution = mc.Execution(threads=threads, blocks_per_call=blocks_per_call)
-        return mc.estimate(jax.random.key(4), TAIL, SHIFTED, budget=mc.Tolerance(rtol=0.02), execution=execution)
-
-    jax.tree.map(np.testing.assert_array_equal, run(1, 32).row, run(2, 3).row)
-
-
 @pytest.mark.parametrize(
     ("make", "words"),
     [

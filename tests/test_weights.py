@@ -17,6 +17,15 @@ def test_log_ratio_has_finite_gradients_off_the_support():
     np.testing.assert_allclose(gradient(jnp.asarray([-jnp.inf, 0.0])), [0.0, -np.exp(0.5)], rtol=1e-6)
 
 
+def test_ratios_of_what_was_drawn_have_finite_gradients_where_p_is_0():
+    def total(log_p):
+        return jnp.sum(weights.from_log(weights.log_ratio_of_drawn(log_p, jnp.asarray([-1.0, -1.0]))))
+
+    value, gradient = jax.value_and_grad(total)(jnp.asarray([-jnp.inf, -0.5]))
+    assert value == pytest.approx(np.exp(0.5))
+    np.testing.assert_allclose(gradient, [0.0, np.exp(0.5)], rtol=1e-6)
+
+
 def test_normalised_weights_sum_to_one_from_1e_minus_300_to_1e300():
     for shift in (-690.0, 0.0, 690.0):
         log_w = weights.normalised(jnp.asarray([[0.0, 1.0, -3.0]]) + shift)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
 from mcengine import merging, mis, moments, numerics, pareto, weights
@@ -203,19 +204,37 @@ def mixture_of(source: Any) -> Any:
     return getattr(source, "mixture", source)
 
 
-@partial(jax.jit, static_argnames=("static", "plan", "with_tail"), compiler_options=numerics.KERNEL_OPTIONS)
-def rows_of_call(dynamic, key, first, count, extent, *, static: Static, plan: Plan, with_tail: bool) -> Array:
-    """Packed rows of blocks first .. first + count - 1, stacked; those beyond `count` are left at zero."""
-    work = join(dynamic, static)
+@partial(jax.jit, static_argnames=("static", "plan", "with_tail", "mesh"), compiler_options=numerics.KERNEL_OPTIONS)
+def rows_of_call(
+    dynamic, key, first, count, extent, *, static: Static, plan: Plan, with_tail: bool, mesh: Mesh | None = None
+) -> Array:
+    """Packed rows of blocks first .. first + count - 1, stacked; what is beyond `count` counts for nothing.
 
-    def one(index):
-        return pack(row_of(work, key, index, extent, plan, with_tail, exact=True))
+    On a `mesh` the blocks are dealt out to its devices in turn, and every device has all rows in the end.
+    """
+    step = 1 if mesh is None else mesh.size
 
-    def body(i, rows):
-        return lax.dynamic_update_index_in_dim(rows, one(first + i), i, 0)
+    def dealt(dynamic, key, first, count, extent):
+        def one(index):
+            return pack(row_of(join(dynamic, static), key, index, extent, plan, with_tail, exact=True))
 
-    like = jax.eval_shape(one, first)
-    return lax.fori_loop(0, count, body, jnp.zeros((plan.blocks_per_call, *like.shape), like.dtype))
+        def body(i, rows):
+            return lax.dynamic_update_index_in_dim(rows, one(first + step * i), i, 0)
+
+        like = jax.eval_shape(one, first)
+        return lax.fori_loop(0, count, body, jnp.zeros((-(-plan.blocks_per_call // step), *like.shape), like.dtype))
+
+    if mesh is None:
+        return dealt(dynamic, key, first, count, extent)
+
+    def of_device(dynamic, key, first, count, extent):
+        rank = lax.axis_index(mesh.axis_names)
+        return lax.all_gather(dealt(dynamic, key, first + rank, -(-(count - rank) // step), extent), mesh.axis_names)
+
+    everywhere = PartitionSpec()
+    spread = jax.shard_map(of_device, mesh=mesh, in_specs=everywhere, out_specs=everywhere, check_vma=False)
+    by_device = spread(dynamic, key, first, count, extent)
+    return jnp.swapaxes(by_device, 0, 1).reshape(-1, *by_device.shape[2:])
 
 
 def row_like(work: Work, extent: Extent, plan: Plan, with_tail: bool) -> Any:

@@ -31,8 +31,9 @@ class Caller:
         self.plan, self.num_threads = plan, execution.num_threads
         self._like = {tailed: row_like(work, extent, plan, tailed) for tailed in (False, True)}
         dynamic, self._static = split(work)
+        self._mesh = execution.mesh
         # Every device has the numbers, and takes whatever call is next: which one did which leaves no trace.
-        self._on_devices = [jax.device_put((dynamic, key, extent), device) for device in execution.usable_devices]
+        self._at_places = [jax.device_put((dynamic, key, extent), place) for place in execution.places]
         self._calls = 0
         self.trees = [RowTree() for _ in range(num_trees)]
         self._pool = ThreadPoolExecutor(self.num_threads)
@@ -46,16 +47,16 @@ class Caller:
 
     def dispatch(self, first: int, count: int) -> None:
         """Start one call on the next device, as soon as a thread is free."""
-        arguments = self._on_devices[self._calls % len(self._on_devices)]
+        arguments = self._at_places[self._calls % len(self._at_places)]
         self._calls += 1
         self._pending.append((self._pool.submit(self._rows, arguments, first, count), first, count))
         while len(self._pending) > self.num_threads:
             self._collect_one()
 
     def compile(self) -> None:
-        """Compile both kernels, with and without a tail, on every device; nothing is drawn."""
+        """Compile both kernels, with and without a tail, for every device; nothing is drawn."""
         for first in (0, self.plan.tail_blocks):
-            for _ in self._on_devices:
+            for _ in self._at_places:
                 self.dispatch(first, 0)
         self.collect()
 
@@ -82,7 +83,9 @@ class Caller:
         dynamic, key, extent = arguments
         with_tail = first < self.plan.tail_blocks
         bounds = np.asarray(first, np.int32), np.asarray(count, np.int32)
-        rows = rows_of_call(dynamic, key, *bounds, extent, static=self._static, plan=self.plan, with_tail=with_tail)
+        rows = rows_of_call(
+            dynamic, key, *bounds, extent, static=self._static, plan=self.plan, with_tail=with_tail, mesh=self._mesh
+        )
         return unpack(jax.device_get(rows), self._like[with_tail])
 
     def _collect_one(self) -> None:

@@ -25,7 +25,8 @@ def _whole(name: str, or_none: bool = False) -> Callable[[Any], Any]:
 def _devices(value: Any) -> Any:
     if value is None:
         return None
-    value = value.devices.flat if isinstance(value, jax.sharding.Mesh) else value
+    if isinstance(value, jax.sharding.Mesh):
+        return value
     devices = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
     if not all(isinstance(device, jax.Device) for device in devices):
         raise TypeError(f"Execution: devices must be JAX devices such as jax.devices('gpu'), got {value!r}.")
@@ -39,8 +40,11 @@ class Execution(eqx.Module):
     or many dimensions); `blocks_per_call`, blocks per device call; `progress(done, total)`, called after each device
     call with sample counts (`total` is None under a `Seconds` budget); `threads`, device calls under way at once, by
     default one per core on CPU and two per device elsewhere (one computes while the other's rows are merged);
-    `devices`, JAX devices that share the calls, or a mesh of them, by default all local ones of the default backend:
-    blocks need nothing of each other, so each device takes its own, and rows are merged in their order.
+    `devices`, JAX devices that share the calls, by default all local ones of the default backend, each call on the
+    next: blocks need nothing of each other, and rows are merged in their order. Or a `jax.sharding.Mesh`: the blocks
+    of every call are dealt out to all its devices by `jax.shard_map`, whatever its shape and whichever processes they
+    belong to; every process then makes the same calls and has the same result (not under a `Seconds` budget, whose
+    calls are as many as its own clock says).
     """
 
     block_size: int | None = eqx.field(static=True, default=None, converter=_whole("block_size", or_none=True))
@@ -48,10 +52,10 @@ class Execution(eqx.Module):
     progress: Callable[[int, int | None], None] | None = eqx.field(static=True, default=None)
     threads: int | None = eqx.field(static=True, default=None, converter=_whole("threads", or_none=True))
 
-    devices: tuple[Any, ...] | None = eqx.field(static=True, default=None, converter=_devices)
+    devices: tuple[Any, ...] | jax.sharding.Mesh | None = eqx.field(static=True, default=None, converter=_devices)
 
     def __check_init__(self):
-        if self.devices is not None and not self.devices:
+        if isinstance(self.devices, tuple) and not self.devices:
             raise ValueError("Execution: devices is empty; None stands for all of them.")
         size = self.block_size
         if size is not None and (size < 1 or size & (size - 1)):
@@ -62,16 +66,25 @@ class Execution(eqx.Module):
             raise ValueError(f"Execution: threads must be at least 1, got {self.threads}.")
 
     @property
-    def usable_devices(self) -> tuple[Any, ...]:
-        """The devices that share the calls."""
+    def mesh(self) -> jax.sharding.Mesh | None:
+        """The mesh over which every call is spread, where one was given."""
+        return self.devices if isinstance(self.devices, jax.sharding.Mesh) else None
+
+    @property
+    def places(self) -> tuple[Any, ...]:
+        """The devices that take calls in turn; None stands for the mesh, all of which takes part in every call."""
+        if isinstance(self.devices, jax.sharding.Mesh):
+            return (None,)
         return tuple(jax.local_devices()) if self.devices is None else self.devices
 
     @property
     def num_threads(self) -> int:
         """How many device calls are under way at once."""
+        if self.mesh is not None:
+            return 1  # devices that wait for each other must all take the calls in one order
         if self.threads is not None:
             return self.threads
-        devices = self.usable_devices
+        devices = self.places
         if devices[0].platform == "cpu" and hasattr(os, "sched_getaffinity"):
             return max(len(devices), len(os.sched_getaffinity(0)))
         return 2 * len(devices)

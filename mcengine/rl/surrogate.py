@@ -69,7 +69,7 @@ def log_weights(log_pi: Array, log_mu: Array, level: Callable[..., Array], mask:
     """level(log pi - log mu), mu held fixed, and at most `bounds.LARGEST_LOG_WEIGHT`."""
     # Masked first: what padding holds must not reach a gradient.
     log_pi, log_mu = jnp.where(mask, log_pi, 0.0), jnp.where(mask, log_mu, 0.0)
-    return bounded_weight(level(weights.log_ratio(log_pi, lax.stop_gradient(log_mu)), mask))
+    return bounded_weight(level(weights.log_ratio_of_drawn(log_pi, lax.stop_gradient(log_mu)), mask))
 
 
 def held_fixed(signal: Array, mask: Array) -> Array:

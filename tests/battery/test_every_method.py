@@ -15,6 +15,8 @@ from tests.statistics import MIN_COVERED, covered, least_covered, normal_scores
 
 RUNS = 400
 NUM_SAMPLES = 4_096
+# Share of runs that must be ok for these to be judged by themselves; of fewer, the share that may miss.
+MIN_OK, MAX_MISSING = 0.1, 0.02
 WEIGHTINGS = group_options("weighting")
 OWN = {
     problem: [name for name in group_options("proposal") if name.startswith(f"{problem}/")]
@@ -114,9 +116,11 @@ def assert_honest_or_flagged(runs, exact):
             # No silent failure: runs called ok are hardly ever off by more than four standard errors.
             far = np.abs(select(value, output) - target) > 4 * select(error, output)
             assert np.sum(far & fine) <= 0.01 * RUNS, "runs with status ok are far off"
-            # The intervals called ok cover, however few they are.
+            # The intervals called ok cover. A status that looks at the samples picks runs: where it picks one in a
+            # hundred they are those that chance made look good, and all that can be asked is that they are rare.
             found = covered(*(side[fine] for side in sides), target)
-            assert found >= least_covered(int(fine.sum())), f"{found} cover of {fine.sum()} ok"
+            enough = least_covered(int(fine.sum())) if fine.mean() >= MIN_OK else fine.sum() - MAX_MISSING * RUNS
+            assert found >= enough, f"{found} cover of {fine.sum()} ok"
             if fine.mean() < 0.5:
                 continue  # flagged, as it should be where the interval is not to be trusted
             assert covered(*sides, target) >= MIN_COVERED[RUNS], f"coverage with {fine.mean():.0%} ok"

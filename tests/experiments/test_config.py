@@ -68,7 +68,13 @@ def test_every_file_of_every_group_is_used_by_some_test():
     assert set(config.groups()) == groups
 
 
-@pytest.mark.parametrize("controls", CONTROLLED)
+@pytest.mark.parametrize(
+    "controls",
+    [
+        pytest.param(c, marks=pytest.mark.battery) if c in ("legendre", "path_option/underlying") else c
+        for c in CONTROLLED
+    ],
+)
 def test_every_control_is_built_for_its_problem_and_takes_variance_away_without_moving_the_mean(controls):
     problem, proposal = CONTROLLED[controls]
     cfg = config.compose([f"problem={problem}", f"proposal={proposal}", f"controls={controls}"])
@@ -132,7 +138,14 @@ def test_every_option_of_the_smaller_groups_builds(group):
         assert isinstance(config.build(config.compose([f"{group}={option}"])[group]), kinds[group])
 
 
-@pytest.mark.parametrize("experiment", config.group_options("experiment"))
+# Hydra composes the many jobs of these two in half a minute.
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param(experiment, marks=pytest.mark.battery) if experiment in ("points", "mis") else experiment
+        for experiment in config.group_options("experiment")
+    ],
+)
 def test_every_experiment_names_different_jobs_with_plain_sampling_and_two_more_for_each_problem(experiment):
     methods, fields = {}, set()
     for job in [job for task in study.sweeps(experiment) for job in task]:

@@ -25,19 +25,19 @@ def test_bad_tolerances_are_refused_in_words(changes, word):
 
 def test_rows_are_those_of_single_runs():
     told = []
-    tolerances = Tolerances(rtols=[0.02, 0.1], replicates=100)
+    tolerances = Tolerances(rtols=[0.02, 0.1], replicates=50)
     loose, tight = measure_stopping(KEY, EXPONENTIAL, None, tolerances, lambda *step: told.append(step))
     assert told == [("rtol = 0.1", 1, 2), ("rtol = 0.02", 2, 2)]
     assert [row["rtol"] for row in (loose, tight)] == [0.1, 0.02]
     of_rtol = jax.random.fold_in(KEY, np.float32(0.02).view(np.uint32))
     budget = mc.Tolerance(0.02, 0.0)
-    runs = [mc.estimate(jax.random.fold_in(of_rtol, r), EXPONENTIAL, budget=budget) for r in range(100)]
+    runs = [mc.estimate(jax.random.fold_in(of_rtol, r), EXPONENTIAL, budget=budget) for r in range(50)]
     assert tight["num_samples"] == round(np.mean([run.num_samples for run in runs]))
     assert tight["mean"] == pytest.approx(np.mean([run.value for run in runs]), rel=1e-12)
     assert tight["covered"] == sum(bool(low <= 1.0 <= high) for low, high in (run.interval() for run in runs))
     assert tight["exceeded"] == sum(bool(abs(run.value - 1.0) > 0.02 * run.value) for run in runs)
-    assert tight["covered"] >= least_covered(100)
-    assert tight["replicates"] - tight["exceeded"] >= least_covered(100)
+    assert tight["covered"] >= least_covered(50)
+    assert tight["replicates"] - tight["exceeded"] >= least_covered(50)
     assert tight["status"] == "ok"
     # Half-width about 3 sd / sqrt(n) is to be 0.02.
     assert 1.5e4 < tight["num_samples"] < 6e4
