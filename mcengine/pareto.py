@@ -122,6 +122,7 @@ def k_hat(log_tail: Any, num_positive: Any, xp: ModuleType = np, divided_by: int
     return fit_tail(log_tail, num_positive, xp, divided_by).k
 
 
+@jax.jit
 def smooth(log_w: Any, count: Any) -> tuple[Any, Any]:
     """Replace the tail of exp(log_w) by the expected order statistics of the fitted law, capped at the raw maximum.
 

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
 from mcengine import merging, mis, moments, numerics, pareto, weights
-from mcengine.caching import Static, join, shapes_of
+from mcengine.caching import Static, join, shapes_of, split
 from mcengine.distributions import Labelled
 from mcengine.execution.packing import pack
 from mcengine.execution.settings import Execution
@@ -272,17 +272,23 @@ def row_of_arrays(
     The last `num_denominators` values are divided by.
     """
     with np.errstate(all="ignore"), jax.enable_x64(True):
-        n = values.shape[-1]
-        count = jnp.asarray(n, jnp.int32)
-        num_samples = jnp.asarray(n, jnp.float64)
-        transform = partial(weighting.transform, num_samples=num_samples) if weighting.changes_weights else None
-        num_outputs, tailed = len(values) - num_denominators, None
-        if num_denominators:
-            tailed = (*range(min(num_outputs, MAX_TAILED)), *range(num_outputs, len(values)))
-        row = moments.row_of_block(
-            None if log_w is None else jnp.asarray(log_w), jnp.asarray(values), count, transform=transform,
-            with_denominator=weighting.self_normalised,
-            tail_length=min(MAX_TAIL, int(pareto.tail_size(n))) + 1, covariance=covariance,
-            num_denominators=num_denominators, tailed=tailed,
-        )  # fmt: skip
+        dynamic, static = split(weighting)
+        row = _row_of_arrays(
+            dynamic, log_w, values, static=static, covariance=covariance, num_denominators=num_denominators
+        )
         return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), row)
+
+
+@partial(jax.jit, static_argnames=("static", "covariance", "num_denominators"))
+def _row_of_arrays(dynamic, log_w, values, *, static: Static, covariance: str | None, num_denominators: int) -> Row:
+    weighting, n = join(dynamic, static), values.shape[-1]
+    num_samples = jnp.asarray(n, values.dtype)
+    transform = partial(weighting.transform, num_samples=num_samples) if weighting.changes_weights else None
+    num_outputs, tailed = len(values) - num_denominators, None
+    if num_denominators:
+        tailed = (*range(min(num_outputs, MAX_TAILED)), *range(num_outputs, len(values)))
+    return moments.row_of_block(
+        log_w, values, jnp.asarray(n, jnp.int32), transform=transform, with_denominator=weighting.self_normalised,
+        tail_length=min(MAX_TAIL, int(pareto.tail_size(n))) + 1, covariance=covariance,
+        num_denominators=num_denominators, tailed=tailed,
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
@@ -58,12 +59,16 @@ def update_diagnostics(
     require_possible(owner, mask, log_mu=log_mu)
     log_w = level(weights.log_ratio(jnp.where(mask, log_pi, 0.0), jnp.where(mask, log_mu, 0.0)), mask)
     kept = mask if log_w.shape == mask.shape else jnp.any(mask, axis=-1, keepdims=True)
-    kept, log_w = kept.ravel(), log_w.ravel()
+    high = epsilon if epsilon_high is None else epsilon_high
+    bounds = [jnp.log1p(jnp.asarray(x, log_w.dtype)) for x in (-jnp.asarray(epsilon, log_w.dtype), high)]
+    return _of_weights(log_w.ravel(), kept.ravel(), *bounds)
+
+
+@jax.jit
+def _of_weights(log_w: Array, kept: Array, log_low: Array, log_high: Array) -> UpdateDiagnostics:
     count = jnp.sum(kept).astype(log_w.dtype)
     real = jnp.where(kept, log_w, -jnp.inf)
     inside = jnp.where(kept, log_w, 0.0)
-    high = epsilon if epsilon_high is None else epsilon_high
-    bounds = [jnp.log1p(jnp.asarray(x, log_w.dtype)) for x in (-jnp.asarray(epsilon, log_w.dtype), high)]
     ess = weights.effective_sample_size(real)
     return UpdateDiagnostics(
         ess=ess,
@@ -72,6 +77,6 @@ def update_diagnostics(
         largest_share=weights.largest_share(real),
         mean_weight=jnp.sum(weights.from_log(real)) / count,
         kl=jnp.sum(weights.excess_over_log(inside)) / count,
-        clipped_low=jnp.sum(kept & (log_w < bounds[0])).astype(log_w.dtype) / count,
-        clipped_high=jnp.sum(kept & (log_w > bounds[1])).astype(log_w.dtype) / count,
+        clipped_low=jnp.sum(kept & (log_w < log_low)).astype(log_w.dtype) / count,
+        clipped_high=jnp.sum(kept & (log_w > log_high)).astype(log_w.dtype) / count,
     )

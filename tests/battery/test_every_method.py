@@ -39,24 +39,44 @@ POINTS_CASES = [
     for points in group_options("points")
     if points != "iid"
 ]
-SKEWED = "16 units whose one-dimensional means are skewed: a t interval covers .89 of 2,000, and .94 with 64 units"
+SKEWED = (
+    "16 units whose means are skewed, for points leave of the error what lies in the tail: a t interval covers .87 to "
+    ".90 of 2,000"
+)
 TWO_VALUED = "16 units whose means take two values: a t interval covers .85 of 2,000, and .94 to .95 with 64 units"
-LUCKY = (
-    "the 12 % of runs that are ok are those that met no large weight: .80 of them cover, with independent points .85"
-)
-MANY_HITS = (
-    "the 1 % of runs that are ok are those with 30 hits where 19 are due: none of them covers, nor with any points"
-)
+LUCKY = "the eighth of the runs that are ok are those that met no large weight: .73 to .80 of them cover"
+MANY_HITS = "the seventh of the runs that are ok are those with more hits than are due: .8 of them cover"
+UNSEEN = "a proposal that hardly reaches a third of the target: 1.6 % of the runs met no large weight there and are ok"
 # Not honest yet, measured on 2,000 replicates each; strict, so that what mends one of them must take it out of here.
 NOT_YET = {
     **{("gaussian_policy_entropy", "plain", points): SKEWED for points in ("lattice", "lattice_tent")},
     **{
+        ("bumped_mean", "plain", points): SKEWED
+        for points in ("latin_hypercube", "lattice_tent", "sobol", "stratified")
+    },
+    ("loss_beyond", "plain", "latin_hypercube"): MANY_HITS,
+    **{
         ("red_light", "red_light/behaviour", points): TWO_VALUED
         for points in ("latin_hypercube", "lattice", "lattice_tent", "sobol", "stratified")
     },
-    ("plane_light", "plain", "latin_hypercube"): MANY_HITS,
-    **{("tabular_mdp_per_decision", "plain", points): LUCKY for points in ("lattice", "lattice_tent")},
+    ("gaussian_policy", "gaussian_policy/halfway", "self_normalised"): LUCKY,
+    **{
+        ("tabular_mdp_per_decision", "plain", method): LUCKY
+        for method in ("raw", "antithetic", "stratified", "lattice", "lattice_tent", "sobol")
+    },
+    **{
+        ("peaked_curve", "peaked_curve/peak_only", weighting): UNSEEN
+        for weighting in ("raw", "self_normalised", "truncated")
+    },
 }
+
+
+def marked(cases):
+    """The cases as parameters, those of `NOT_YET` expected to fail."""
+    return [
+        pytest.param(*case, marks=pytest.mark.xfail(reason=NOT_YET[case]) if case in NOT_YET else (), id=" ".join(case))
+        for case in cases
+    ]
 
 
 def measure(problem, proposal, weighting="raw", points="iid"):
@@ -83,24 +103,13 @@ def test_a_method_that_cannot_be_right_is_refused(problem, proposal, weighting):
 
 
 @pytest.mark.battery
-@pytest.mark.parametrize(
-    ("problem", "proposal", "weighting"),
-    [case for case in CASES if case not in REFUSED],
-    ids=[" ".join(case) for case in CASES if case not in REFUSED],
-)
+@pytest.mark.parametrize(("problem", "proposal", "weighting"), marked([case for case in CASES if case not in REFUSED]))
 def test_intervals_are_honest_or_flagged(problem, proposal, weighting):
     assert_honest_or_flagged(*measure(problem, proposal, weighting))
 
 
 @pytest.mark.battery
-@pytest.mark.parametrize(
-    ("problem", "proposal", "points"),
-    [
-        pytest.param(*case, marks=pytest.mark.xfail(reason=NOT_YET[case]) if case in NOT_YET else ())
-        for case in POINTS_CASES
-    ],
-    ids=[" ".join(case) for case in POINTS_CASES],
-)
+@pytest.mark.parametrize(("problem", "proposal", "points"), marked(POINTS_CASES))
 def test_points_with_structure_are_honest_or_flagged(problem, proposal, points):
     assert_honest_or_flagged(*measure(problem, proposal, points=points))
 

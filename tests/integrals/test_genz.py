@@ -62,7 +62,11 @@ def test_seeds_differ_and_repeat():
     assert not np.array_equal(a, c)
 
 
-@pytest.mark.parametrize("choice", [None, {"width": 1.3}, {"width": 0.9, "uniform_share": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "choice",
+    [None, {"width": 0.9, "uniform_share": 0.1}, pytest.param({"width": 1.3}, marks=pytest.mark.battery)],
+    ids=str,
+)
 def test_estimates_are_unbiased_and_their_intervals_cover(choice):
     problem, num = genz_gaussian(), 1000
     proposal = None if choice is None else peak_proposal(problem, **choice)

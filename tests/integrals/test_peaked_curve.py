@@ -39,7 +39,11 @@ def test_the_default_area():
     assert float(peaked_curve().exact) == pytest.approx(0.350325, abs=1e-6)
 
 
-@pytest.mark.parametrize("choice", [None, {"width": 2.5}, {"width": 0.7, "uniform_share": 0.4}], ids=str)
+@pytest.mark.parametrize(
+    "choice",
+    [None, {"width": 0.7, "uniform_share": 0.4}, pytest.param({"width": 2.5}, marks=pytest.mark.battery)],
+    ids=str,
+)
 def test_estimates_are_unbiased_and_their_intervals_cover(choice):
     problem, num = peaked_curve(), 1000
     proposal = None if choice is None else peak_proposal(problem, **choice)

@@ -147,7 +147,10 @@ def test_errors_over_many_repeats_of_500_trajectories(name):
     assert rmse == pytest.approx(REFERENCE["rmse_500_trajectories"][name], rel=0.15)
 
 
-@pytest.mark.parametrize("method", ["plain", "behaviour", "mixed", "per_decision"])
+@pytest.mark.parametrize(
+    "method",
+    ["behaviour", "per_decision", *(pytest.param(m, marks=pytest.mark.battery) for m in ("plain", "mixed"))],
+)
 def test_estimates_are_unbiased_and_their_intervals_cover(method):
     # A shorter horizon, where the weights of whole trajectories are not yet heavy-tailed.
     problem = per_decision_tabular_mdp(horizon=4) if method == "per_decision" else tabular_mdp(horizon=4)

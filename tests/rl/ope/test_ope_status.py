@@ -32,6 +32,13 @@ def test_open_bandit(campaign):
     assert weights.ess == pytest.approx(ess, rel=0.02)
     if campaign == "women":
         assert weights.max_weight_share == pytest.approx(0.69, abs=0.005)
+        # Neither k-hat nor the mean weight, one standard error above 1, would say so.
+        assert np.exp(np.max(log.trajectories.log_target - log.trajectories.log_behaviour)) == pytest.approx(
+            21_739, abs=1
+        )
+        assert weights.value == pytest.approx(3.13, abs=5e-3)
+        assert (weights.value - 1.0) / weights.std_error == pytest.approx(0.98, abs=5e-3)
+        assert weights.pareto_k == pytest.approx(0.56, abs=5e-3)
         estimates = ope.estimate_all(log)
         assert all(estimate.status >= mc.Status.DOMINATED for estimate in estimates.values())
         recommendation = ope.recommend(log, estimates)
