@@ -111,7 +111,8 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
         # A ratio is no better than its denominator.
         ess, share = xp.minimum(ess[..., :-1], ess[..., -1:]), xp.maximum(share[..., :-1], share[..., -1:])
         k, heavy = (xp.fmax(x[..., :-1], x[..., -1:]) for x in (k, heavy))
-    lacking = _lacks_weight(row, xp) if recipe.self_normalised else np.asarray(False)
+    by_weights = recipe.self_normalised and not recipe.divided
+    lacking = _lacks_weight(row, xp) if by_weights else np.asarray(False)
     k, heavy, k_left = (_pad(x, num_outputs, xp) for x in (k, heavy, k_left))
     codes = diagnostics.status_codes(
         hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error,
@@ -184,11 +185,10 @@ def _lacks_weight(row: Row, xp: Any) -> Any:
 
     1 is its expectation where the target is normalised; where it is not, 1 is as a rule much further away.
     """
-    m, stats = row.moments, row.stats
-    removed = stats.removed[..., -1:] / stats.num_samples[..., None]
-    scale = numerics.two_to(finite(m.exponent[..., -1:], xp), xp)
-    error = scale * _sqrt(m.m2[..., -1:] / pairs(m, xp)[..., None], xp)
-    gap = 1.0 - scale * (m.mean[..., -1:] - removed)
+    m, s = row.moments, row.stats
+    mean_scale, removed_scale = (numerics.two_to(finite(x.exponent[..., -1:], xp), xp) for x in (m, s))
+    error = mean_scale * _sqrt(m.m2[..., -1:] / pairs(m, xp)[..., None], xp)
+    gap = 1.0 - mean_scale * m.mean[..., -1:] + removed_scale * s.removed[..., -1:] / s.num_samples[..., None]
     return (gap > diagnostics.LACKING_ERRORS * error) & (gap < diagnostics.UNNORMALISED_ERRORS * error)
 
 

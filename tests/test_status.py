@@ -203,3 +203,6 @@ def test_a_mean_weight_a_little_below_1_is_a_sign_of_large_weights_that_have_not
     result = mc.estimate_from(np.log(constant * w), values, weighting=mc.weighting.SelfNormalised())
     assert 0.3 < result.pareto_k < 0.4
     assert result.status is status
+    # The denominator of a ratio is no mean weight.
+    pairs = np.stack([values, np.ones(4_096)], axis=-1)
+    assert mc.estimate_from(np.log(constant * w), pairs, functional=mc.Ratio(0, 1)).status is Status.OK
