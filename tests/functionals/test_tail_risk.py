@@ -22,7 +22,9 @@ def run(seed, proposal=mc.Normal(3.0, 1.0), num_samples=4_096, levels=LEVELS, **
     return mc.estimate(jax.random.key(seed), LOSS, proposal, budget=budget, functional=functional, **options)
 
 
-CONDITIONAL = mc.conditional(mc.Probability(lambda x: x[0] + 2.0 * x[1], mc.Normal(jnp.zeros(2), jnp.ones(2)), 6.0), 1)
+def made_conditional():
+    problem = mc.Probability(lambda x: x[0] + 2.0 * x[1], mc.Normal(jnp.zeros(2), jnp.ones(2)), 6.0)
+    return mc.conditional(problem, 1)
 
 
 def of(problem, functional=mc.TailRisk([0.9]), num_samples=1_000, **options):
@@ -151,8 +153,8 @@ def test_non_finite_losses_are_counted():
         (lambda: run(0, weighting=mc.weighting.Truncated()), "raw or self-normalised"),
         (lambda: run(0).interval(0.0), "level must lie strictly"),
         (lambda: of(mc.Integral(lambda x: x, 0.0, np.inf)), "infinite sides"),
-        (lambda: of(CONDITIONAL), "give the functional the Probability itself"),
-        (lambda: of(CONDITIONAL, mc.Histogram([0.0, 1.0])), "give the functional the Probability itself"),
+        (lambda: of(made_conditional()), "give the functional the Probability itself"),
+        (lambda: of(made_conditional(), mc.Histogram([0.0, 1.0])), "give the functional the Probability itself"),
         (lambda: mc.Histogram([1.0]), "at least two increasing numbers"),
         (lambda: mc.Histogram([1.0, 1.0]), "at least two increasing numbers"),
     ],
