@@ -12,7 +12,7 @@ PLAIN_CODE := --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_lev
 .PHONY: test study battery checks lint benchmarks constraints clean
 
 test: lint
-	XLA_FLAGS="$(PLAIN_CODE)" $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/codegen --ignore tests/battery
+	XLA_FLAGS="$(XLA_FLAGS) $(PLAIN_CODE)" $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/codegen --ignore tests/battery
 	$(BIN)/python -m pytest -n 2 tests/codegen
 
 study: $(READY)

@@ -27,7 +27,7 @@ class Static:
             self._hash = hash((treedef, leaves))
         except TypeError as error:
             raise TypeError(
-                f"A problem or proposal holds something that is neither a number, an array nor hashable: {error}. Keep "
+                f"A problem, proposal or weighting holds what is neither a number, an array nor hashable: {error}. Keep "
                 "numbers in arrays and functions as functions."
             ) from None
 

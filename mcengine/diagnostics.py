@@ -52,9 +52,9 @@ _SENTENCES = {
     "bar; raise the weighting's limit or use raw weights, or allow finer levels.",
     Status.ROUNDING: "rounding is as large as the error bar: in float32 trust no more than 6 digits, or enable x64; in "
     "float64 no more than 14.",
-    Status.HEAVY_TAIL: "heavy-tailed weights or controls (k-hat not clearly below 0.5, or above 0.3 with a mean weight "
-    "below 1): the interval is optimistic; use a proposal with heavier tails or a defensive mixture, lighter controls, "
-    "or more samples.",
+    Status.HEAVY_TAIL: "heavy-tailed weights or controls (k-hat not clearly below 0.5, or that of weights above 0.1 "
+    "and their mean below 1): the interval is optimistic; use a proposal with heavier tails or a defensive mixture, "
+    "lighter controls, or more samples.",
     Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 25): do not trust the "
     "interval; bring the proposal closer to the target.",
     Status.UNRELIABLE: "heavy-tailed weights (k-hat above 0.7): do not use the interval; change the proposal.",
@@ -75,9 +75,9 @@ MAX_SHARE = 0.25
 K_OPTIMISTIC, K_USELESS = 0.5, 0.7
 # Of a tail that is seen to end (see `is_bounded`). Of index 0.5 it has 12 such values once in 30 runs, of 0.7 in 200.
 K_LIGHT, MIN_CROWD = 0.2, 12
-# A run that has met none of the large weights that were due has a light tail and a mean weight below 1, that of a
+# A run that has met none of the large weights that were due has too light a tail and a mean weight below 1, that of a
 # normalised target. Further below than by so many of its standard errors, the target is not normalised.
-K_MODEST, LACKING_ERRORS, UNNORMALISED_ERRORS = 0.3, 1.0, 6.0
+K_MODEST, LACKING_ERRORS, UNNORMALISED_ERRORS = 0.1, 1.0, 6.0
 # Below, the tail is a fifth of the samples and k-hat hardly more than its prior.
 MIN_HITS_OF_MARGIN = 225
 # What controls leave is near 0 for most samples, and next to that any tail looks heavy to k-hat. It counts where so few
@@ -173,7 +173,7 @@ def status_codes(
 
     `exact_interval` says that the interval is the binomial's own, right for any number of hits; weights are then all
     equal and cannot be dominated. `indicator` says that w f is 0 or 1, so that misses count like hits; `tied`, that all
-    units were equal by chance; `lacking`, that the mean weight is below 1 by more than chance. `k_left` is the k-hat of
+    units were equal by chance; `lacking`, that large weights that were due have not come. `k_left` is the k-hat of
     what controls left, NaN where that is not worth a word: of a short tail it is rough, and raises no more than
     `HEAVY_TAIL`. What rounding left is no tail.
     """
@@ -187,7 +187,7 @@ def status_codes(
         Status.BUDGET_SPENT: missed & xp.ones_like(few),
         Status.BIASED: bias > MAX_BIAS * std_error,
         Status.ROUNDING: rounded,
-        Status.HEAVY_TAIL: (k_any + _k_margin(k_any, hits, xp) > K_OPTIMISTIC) | (lacking & (k > K_MODEST)),
+        Status.HEAVY_TAIL: (k_any + _k_margin(k_any, hits, xp) > K_OPTIMISTIC) | lacking,
         Status.DOMINATED: ((share > MAX_SHARE) | (ess < MIN_ESS)) & (not exact_interval),
         Status.UNRELIABLE: k > K_USELESS,
         Status.WEAK_DENOMINATOR: weak & xp.ones_like(few),

@@ -107,12 +107,12 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     # No hits, nothing but hits, one unit: nothing was seen to vary, and 0 +- 0 would be a lie.
     varied = (hits > 0) & ((hits < num_samples) | (not recipe.indicator)) & (moments.count[..., None] > 1)
     std_error = xp.where(varied & ~tied, std_error, xp.nan)
+    by_weights = recipe.self_normalised and not recipe.divided
+    lacking = _lacks_weight(row, heavy[..., -1:], xp) if by_weights else np.asarray(False)
     if recipe.self_normalised:
         # A ratio is no better than its denominator.
         ess, share = xp.minimum(ess[..., :-1], ess[..., -1:]), xp.maximum(share[..., :-1], share[..., -1:])
         k, heavy = (xp.fmax(x[..., :-1], x[..., -1:]) for x in (k, heavy))
-    by_weights = recipe.self_normalised and not recipe.divided
-    lacking = _lacks_weight(row, xp) if by_weights else np.asarray(False)
     k, heavy, k_left = (_pad(x, num_outputs, xp) for x in (k, heavy, k_left))
     codes = diagnostics.status_codes(
         hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error,
@@ -180,16 +180,17 @@ def _is_weak(m: Moments, xp: Any) -> Any:
     return ~(xp.abs(m.mean[..., -1:]) > LEAST_DENOMINATOR * error)
 
 
-def _lacks_weight(row: Row, xp: Any) -> Any:
-    """Whether the mean weight before truncation lies below 1 by a few standard errors, [..., 1].
+def _lacks_weight(row: Row, k: Any, xp: Any) -> Any:
+    """Whether weights, of tail index `k`, are not light and their mean, before truncation, a little below 1, [..., 1].
 
-    1 is its expectation where the target is normalised; where it is not, 1 is as a rule much further away.
+    1 is its expectation where the target is normalised; where it is not, 1 is as a rule many standard errors away.
     """
     m, s = row.moments, row.stats
     mean_scale, removed_scale = (numerics.two_to(finite(x.exponent[..., -1:], xp), xp) for x in (m, s))
     error = mean_scale * _sqrt(m.m2[..., -1:] / pairs(m, xp)[..., None], xp)
     gap = 1.0 - mean_scale * m.mean[..., -1:] + removed_scale * s.removed[..., -1:] / s.num_samples[..., None]
-    return (gap > diagnostics.LACKING_ERRORS * error) & (gap < diagnostics.UNNORMALISED_ERRORS * error)
+    below = (gap > diagnostics.LACKING_ERRORS * error) & (gap < diagnostics.UNNORMALISED_ERRORS * error)
+    return below & (k > diagnostics.K_MODEST)
 
 
 def means(row: Row) -> Any:

@@ -27,11 +27,11 @@ def log_ratio(log_p: Float[Array, "*shape"], log_q: Float[Array, "*shape"]) -> F
 
 
 def log_ratio_of_drawn(log_p: Float[Array, "*shape"], log_q: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log w = log p - log q of what q has drawn, so that log q > -inf is known: -inf where p = 0.
+    """log w = log p - log q of what q has drawn, so that q > 0: -inf where p = 0, huge where q is 0 all the same.
 
-    Nothing is masked: a gradient along log p reads neither, and is finite wherever that along log w is.
+    Along log p nothing is masked: that gradient reads neither, and is finite wherever that along log w is.
     """
-    return log_p - log_q
+    return log_p - jnp.maximum(log_q, jnp.finfo(log_q.dtype).min)
 
 
 def from_log(log_w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

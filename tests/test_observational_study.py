@@ -40,6 +40,7 @@ def test_weights_turn_the_surveys_8498_too_little_into_the_experiments_1794():
     otherwise = mc.estimate_from(
         log_odds[SURVEYED[compared]], EARNINGS[SURVEYED], weighting=mc.weighting.SelfNormalised()
     )
+    assert treated.mean() - otherwise.value == pytest.approx(1_782, abs=1)
     error = np.hypot(otherwise.std_error, treated.std() / np.sqrt(len(treated)))
     assert abs(treated.mean() - otherwise.value - 1_794) < 2 * error
     assert error < 800

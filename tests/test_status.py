@@ -203,6 +203,17 @@ def test_a_mean_weight_a_little_below_1_is_a_sign_of_large_weights_that_have_not
     result = mc.estimate_from(np.log(constant * w), values, weighting=mc.weighting.SelfNormalised())
     assert 0.3 < result.pareto_k < 0.4
     assert result.status is status
+    many = mc.estimate_from(np.log(constant * w), np.tile(values[:, None], 40), weighting=mc.weighting.SelfNormalised())
+    assert np.all(many.status_code == status)
     # The denominator of a ratio is no mean weight.
     pairs = np.stack([values, np.ones(4_096)], axis=-1)
     assert mc.estimate_from(np.log(constant * w), pairs, functional=mc.Ratio(0, 1)).status is Status.OK
+
+
+def test_light_weights_may_have_any_mean():
+    # Weights spread evenly over [0, 2], 1.7 standard errors short of 1, and values of index 0.35.
+    shuffled = np.random.default_rng(1).permutation(4_096)
+    w, values = 0.985 * (np.arange(4_096) + 0.5) / 2_048, ((shuffled + 0.5) / 4_096) ** -0.35
+    result = mc.estimate_from(np.log(w), values, weighting=mc.weighting.SelfNormalised())
+    assert result.pareto_k > 0.25
+    assert result.status is Status.OK

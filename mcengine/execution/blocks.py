@@ -104,6 +104,8 @@ def plan_of(num_samples: int | None, floats: Floats, execution: Execution, unit_
     size = execution.block_size or min(MAX_BLOCK, roomy, rounded)
     tail = min(MAX_TAIL, int(pareto.tail_size(rounded)))
     at_once = min(execution.blocks_per_call, max(1, CALL_FLOATS // floats.row))
+    if execution.mesh is not None:
+        at_once += -at_once % execution.mesh.size  # none of its devices idle
     return Plan(*block_and_chunk(size, unit_size), tail + 1, at_once)
 
 

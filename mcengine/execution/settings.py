@@ -7,6 +7,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from jax.sharding import NamedSharding, PartitionSpec
 
 
 def _whole(name: str, or_none: bool = False) -> Callable[[Any], Any]:
@@ -44,7 +45,8 @@ class Execution(eqx.Module):
     next: blocks need nothing of each other, and rows are merged in their order. Or a `jax.sharding.Mesh`: the blocks
     of every call are dealt out to all its devices by `jax.shard_map`, whatever its shape and whichever processes they
     belong to; every process then makes the same calls and has the same result (not under a `Seconds` budget, whose
-    calls are as many as its own clock says).
+    calls are as many as its own clock says). A mesh takes one call at a time, whatever `threads` says. Inside a trace
+    the caller's own transformations say where the work is done.
     """
 
     block_size: int | None = eqx.field(static=True, default=None, converter=_whole("block_size", or_none=True))
@@ -57,6 +59,8 @@ class Execution(eqx.Module):
     def __check_init__(self):
         if isinstance(self.devices, tuple) and not self.devices:
             raise ValueError("Execution: devices is empty; None stands for all of them.")
+        if self.mesh is not None and not (self.mesh.size and self.mesh.axis_names):
+            raise ValueError(f"Execution: devices is a mesh without devices or axes, {self.mesh}.")
         size = self.block_size
         if size is not None and (size < 1 or size & (size - 1)):
             raise ValueError(f"Execution: block_size must be a power of two, got {size}.")
@@ -72,9 +76,12 @@ class Execution(eqx.Module):
 
     @property
     def places(self) -> tuple[Any, ...]:
-        """The devices that take calls in turn; None stands for the mesh, all of which takes part in every call."""
+        """Where the numbers of a call go, for calls in turn: devices, or a mesh, all of which takes part in every call.
+
+        None leaves them where they are: of a mesh across processes, each has its own copy.
+        """
         if isinstance(self.devices, jax.sharding.Mesh):
-            return (None,)
+            return (None if self.devices.is_multi_process else NamedSharding(self.devices, PartitionSpec()),)
         return tuple(jax.local_devices()) if self.devices is None else self.devices
 
     @property

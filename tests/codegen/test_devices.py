@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 import mcengine as mc
@@ -91,7 +92,15 @@ def test_processes_of_one_mesh_have_the_result_of_one_alone():
         subprocess.Popen([sys.executable, "-c", PROCESS, port, rank], stdout=subprocess.PIPE, text=True)
         for rank in ("0", "1")
     ]
-    printed = [[line for line in process.communicate()[0].splitlines() if "Gloo" not in line] for process in both]
+    try:
+        printed = [
+            [line for line in process.communicate(timeout=120)[0].splitlines() if "Gloo" not in line]
+            for process in both
+        ]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [0, 0]
     problem = mc.Probability(lambda x: x, mc.Normal(0.0, 1.0), 3.0)
     execution = mc.Execution(block_size=2**10)
     alone = []
@@ -99,3 +108,27 @@ def test_processes_of_one_mesh_have_the_result_of_one_alone():
         result = mc.estimate(jax.random.key(0), problem, mc.Normal(3.0, 1.0), budget=budget, execution=execution)
         alone.append(f"{result.num_samples} {result.value.hex()} {result.std_error.hex()}")
     assert printed == [alone, alone]
+
+
+def test_parameters_may_live_on_a_device_of_their_own():
+    script = """
+import jax
+jax.config.update("jax_num_cpu_devices", 4)
+import jax.numpy as jnp
+import numpy as np
+import mcengine as mc
+mean = jax.device_put(jnp.float32(0.5), jax.devices()[2])
+problem = mc.Expectation(lambda x: jnp.exp(x), mc.Normal(0.0, mean))
+mesh = jax.sharding.Mesh(np.asarray(jax.devices()), "d")
+for devices in (None, mesh):
+    budget, execution = mc.Samples(10_000), mc.Execution(block_size=2**10, devices=devices)
+    print(mc.estimate(jax.random.key(0), problem, budget=budget, execution=execution).value.hex())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(set(done.stdout.split())) == 1
+
+
+def test_meshes_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="mesh without devices or axes"):
+        mc.Execution(devices=jax.sharding.Mesh(np.asarray([], dtype=object), "d"))
