@@ -27,8 +27,8 @@ class Static:
             self._hash = hash((treedef, leaves))
         except TypeError as error:
             raise TypeError(
-                f"A problem, proposal or weighting holds what is neither a number, an array nor hashable: {error}. Keep "
-                "numbers in arrays and functions as functions."
+                f"A problem, proposal or weighting holds what is neither a number, an array nor hashable: {error}. "
+                "Keep numbers in arrays and functions as functions."
             ) from None
 
     def __hash__(self) -> int:
