@@ -71,7 +71,7 @@ def test_replicates_are_independent_between_counts_and_keys_and_repeat():
 
 # Mirrored points leave the variance of Z^2, 2 of 6 by pairs; Sobol points leave next to nothing.
 @pytest.mark.parametrize(("points", "left"), [(mc.points.Sobol(), 0.05), (mc.points.Antithetic(), 0.8)])
-def test_points_in_units_climb_the_same_ladder_at_a_pace_without_the_compilers_seconds(points, left):
+def test_points_in_units_climb_the_same_ladder(points, left):
     # 16 units of 16 points at the smallest count.
     ladder = Ladder(min_samples=256, max_samples=1024, replicates=400)
     rows = measure(KEY, SQUARE, None, ladder, points=points)
@@ -80,7 +80,6 @@ def test_points_in_units_climb_the_same_ladder_at_a_pace_without_the_compilers_s
         assert row["covered"] >= 364
         assert row["mean_std_error"] == pytest.approx(np.sqrt(row["variance"]), rel=0.15)
     assert rows[1]["variance"] < left * 6.0 / 1024
-    assert 400 * rows[1]["seconds"] < 0.5 * rows[1]["compile_seconds"]
 
 
 def test_heuristics_reach_the_engine_and_are_refused_where_there_is_no_mixture():
