@@ -41,7 +41,29 @@ def _merge_moments(a: Moments, b: Moments, xp: Any) -> Moments:
     )
     m2 = a.m2 * ra * ra + b.m2 * rb * rb + factor * delta * delta
     total = exact_sums.add(a.total * ra[..., None], b.total * rb[..., None], xp)
-    return Moments(count, scale, mean_a + delta * share, m2, cross, total)
+    third = _merge_thirds(a, b, ra, rb, share, delta, xp)
+    return Moments(count, scale, mean_a + delta * share, m2, cross, total, third)
+
+
+def _merge_thirds(a: Moments, b: Moments, ra: AnyArray, rb: AnyArray, share: AnyArray, delta: AnyArray, xp: Any) -> Any:
+    """Third moments of both: each product of three is shifted from its own mean to the common one (Pebay 2008)."""
+    if not (num_thirds := a.third.shape[-1]):
+        return a.third
+
+    def of(m: Moments, r: AnyArray, shift: AnyArray) -> list[Any]:
+        n, last, r_last = m.count[..., None], shift[..., -1:], r[..., -1:]
+        m2 = m.m2 * r * r
+        found = [m.third[..., 0] * r**3 + 3.0 * shift * m2 + n * shift**3]
+        if num_thirds > 1:
+            with_last, m2_last = m.cross[..., -1] * r * r_last, m2[..., -1:]
+            found += [
+                m.third[..., 1] * r * r * r_last + 2.0 * shift * with_last + last * m2 + n * shift * shift * last,
+                m.third[..., 2] * r * r_last**2 + 2.0 * last * with_last + shift * m2_last + n * shift * last**2,
+            ]
+        return found
+
+    both = zip(of(a, ra, -share * delta), of(b, rb, (1.0 - share) * delta), strict=True)
+    return xp.stack([x + y for x, y in both], axis=-1)
 
 
 def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
@@ -66,8 +88,14 @@ def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
 def as_one_unit(row: Row, xp: Any = jnp) -> Row:
     """The row of samples that are all of one unit: their mean is one number to the error bar."""
     m = row.moments
-    unit = Moments(xp.ones_like(m.count), m.exponent, m.mean, xp.zeros_like(m.m2), xp.zeros_like(m.cross), m.total)
-    return Row(unit, row.stats)
+    m2, cross, third = (xp.zeros_like(about_mean) for about_mean in (m.m2, m.cross, m.third))
+    return Row(Moments(xp.ones_like(m.count), m.exponent, m.mean, m2, cross, m.total, third), row.stats)
+
+
+def with_same_thirds(*rows: Row) -> list[Row]:
+    """The rows without third moments, unless all have them: units of independent samples keep none."""
+    kept = min(row.moments.third.shape[-1] for row in rows)
+    return [eqx.tree_at(lambda r: r.moments.third, row, row.moments.third[..., :kept]) for row in rows]
 
 
 def merge_all(rows: Row, xp: Any = np, tail_length: int | None = None) -> Row:

@@ -35,6 +35,8 @@ class Moments(eqx.Module):
     `m2` is sum (y - mean)^2 and `cross` is sum (y_c - mean_c)(y_a - mean_a) against the last A columns: the auxiliary
     ones (the denominator of a ratio, controls), or all of them. `total` is the sum of y over samples as two floats,
     high and low, right to 1e-13 where there are several outputs (see `mcengine.exact_sums`); else it has no columns.
+    `third` is sum (y - mean)^3 where units are dependent points, few and maybe skewed; beside it, where the last column
+    b is the one auxiliary, the sums of the products y y b and y b b; else it has no columns.
     """
 
     count: Float[AnyArray, "*rows"]
@@ -43,6 +45,7 @@ class Moments(eqx.Module):
     m2: Float[AnyArray, "*rows C"]
     cross: Float[AnyArray, "*rows C A"]
     total: Float[AnyArray, "*rows C P"]
+    third: Float[AnyArray, "*rows C D"]
 
     @property
     def log_scale(self) -> AnyArray:
@@ -104,6 +107,7 @@ def row_of_block(
     tail_length: int = 0,
     covariance: str | None = "diagonal",
     exact: bool = False,
+    skewness: bool = False,
     num_denominators: int = 0,
     tailed: tuple[int, ...] | None = None,
 ) -> Row:
@@ -113,9 +117,9 @@ def row_of_block(
     `transform(log_w, num_valid)`, what the weighting does to them; `with_denominator` appends w itself as an auxiliary
     column; `controls`, auxiliary columns (log_w, values) too, or taken out of the outputs where their `coefficients`
     are known; `indicator` promises that f is 0, 1 or NaN; `tail_length`, how much of the tail of |w f| to keep;
-    `covariance`, "full" for cross terms of all columns, None to leave out the sums
-    of squares over samples; `exact` asks for exact totals, not for gradients; the last `num_denominators` values are
-    what others are divided by, auxiliary columns too; `tailed`, the columns that keep a tail, by default the first
+    `covariance`, "full" for cross terms of all columns, None to leave out the sums of squares over samples; `exact`
+    asks for exact totals, not for gradients; `skewness`, for third moments of units; the last `num_denominators` values
+    are what others are divided by, auxiliary columns too; `tailed`, the columns that keep a tail, by default the first
     outputs and the denominator.
     """
     num_outputs, n = len(values) - num_denominators, values.shape[1]
@@ -147,8 +151,9 @@ def row_of_block(
         # Many reductions read it.
         used = used._replace(y=numerics.fence(used.y))
         total = exact_sums(used.y)
+    num_thirds = int(skewness) * (3 if num_denominators + with_denominator == 1 else 1)
     num_aux = len(used.y) if covariance == "full" else num_aux
-    moments = _moments(used, total, num_valid, valid, unit_size, num_aux)
+    moments = _moments(used, total, num_valid, valid, unit_size, num_aux, num_thirds)
     seen = slice(None) if controls is None else slice(num_outputs)
     stats = _sample_stats(
         Column(*(part[seen] for part in raw)),
@@ -172,7 +177,13 @@ def _tailed(num_outputs: int, with_denominator: bool) -> np.ndarray:
 
 
 def _moments(
-    used: Column, total: Array, num_valid: Array, valid: Bool[Array, "1 n"], unit_size: int, num_aux: int
+    used: Column,
+    total: Array,
+    num_valid: Array,
+    valid: Bool[Array, "1 n"],
+    unit_size: int,
+    num_aux: int,
+    num_thirds: int,
 ) -> Moments:
     y, (columns, n) = used.y, used.y.shape
     count = (num_valid // unit_size).astype(y.dtype)
@@ -186,7 +197,17 @@ def _moments(
     offset = column_sums(centred) / safe
     m2 = jnp.maximum(column_sums(centred * centred) - safe * offset * offset, 0.0)
     cross = _cross(centred, num_aux) - safe * offset[:, None] * offset[None, columns - num_aux :]
-    return Moments(count, used.exponent, jnp.where(count > 0, shift + offset, 0.0), m2, cross, total)
+    third = _third(centred - jnp.where(valid, offset[:, None], 0.0), num_thirds)
+    return Moments(count, used.exponent, jnp.where(count > 0, shift + offset, 0.0), m2, cross, total, third)
+
+
+def _third(centred: Float[Array, "C n"], num_thirds: int) -> Float[Array, "C D"]:
+    """Sums of y y y of each column, and of y y b and y b b where all three are asked for."""
+    if not num_thirds:
+        return jnp.zeros((len(centred), 0), centred.dtype)
+    y = lax.stop_gradient(centred)
+    b = y[-1:]
+    return jnp.stack([column_sums(y * pair) for pair in (y * y, y * b, b * b)[:num_thirds]], axis=-1)
 
 
 def _cross(centred: Float[Array, "C n"], num_aux: int) -> Float[Array, "C A"]:

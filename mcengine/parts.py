@@ -194,7 +194,7 @@ def select(row: Row, part: Part) -> Row:
     aux = [column - first_aux for column in among]
     moments = Moments(
         m.count, m.exponent[..., columns], m.mean[..., columns], m.m2[..., columns],
-        m.cross[..., columns, :][..., aux], m.total[..., columns, :],
+        m.cross[..., columns, :][..., aux], m.total[..., columns, :], m.third[..., columns, :],
     )  # fmt: skip
     tails = list(part.tails)
     stats = SampleStats(

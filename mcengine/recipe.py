@@ -74,6 +74,7 @@ class Columns(NamedTuple):
     hits: Any
     codes: Any
     upper_bound: Any
+    skewness: Any
 
 
 def finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
@@ -122,7 +123,8 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     ).astype(xp.int32)  # fmt: skip
     bound = diagnostics.upper_bound_without_hits(num_samples, xp.asarray(recipe.largest, dtype=value.dtype))
     bound = xp.minimum(bound, 1.0) if recipe.bounded_by_one else bound
-    return Columns(value, std_error, bias, ess, share, k, hits, codes, xp.where(hits == 0, bound, xp.nan))
+    bound = xp.where(hits == 0, bound, xp.nan)
+    return Columns(value, std_error, bias, ess, share, k, hits, codes, bound, _skewness(row, recipe, xp))
 
 
 def _mean(row: Row, num_outputs: int, xp: Any) -> tuple[Any, Any]:
@@ -139,6 +141,28 @@ def _ratio(row: Row, num_outputs: int, xp: Any) -> tuple[Any, Any]:
     residual = m.m2[..., :num_outputs] - 2.0 * ratio * m.cross[..., :num_outputs, -1] + ratio**2 * m.m2[..., -1:]
     scale = numerics.two_to(finite(m.exponent[..., :num_outputs], xp) - finite(m.exponent[..., -1:], xp), xp)
     return scale * ratio, scale * _sqrt(xp.maximum(residual, 0.0) / pairs(m, xp)[..., None], xp) / xp.abs(mean_w)
+
+
+def _skewness(row: Row, recipe: Recipe, xp: Any) -> Any:
+    """Sample skewness (unbiased under symmetry) of what units contribute, NaN where it was not kept, [..., K].
+
+    sqrt(n (n - 1)) / (n - 2) m_3 / m_2^(3/2); of a ratio that of its residuals w f - R w.
+    """
+    m, number = row.moments, recipe.num_outputs
+    third, m2 = m.third[..., :number, :], m.m2[..., :number]
+    if third.shape[-1] == 0 or (recipe.self_normalised and third.shape[-1] == 1):
+        return xp.full_like(m2, xp.nan)
+    cubes = third[..., 0]
+    if recipe.self_normalised:
+        mean = means(row)
+        ratio = mean[..., :number] / xp.where(mean[..., -1:] != 0, mean[..., -1:], 1.0)
+        m2 = m2 - 2.0 * ratio * m.cross[..., :number, -1] + ratio**2 * m.m2[..., -1:]
+        cubes = cubes - 3.0 * ratio * third[..., 1] + 3.0 * ratio**2 * third[..., 2] - ratio**3 * m.third[..., -1:, 0]
+        cubes = xp.where(mean[..., -1:] < 0, -cubes, cubes)
+    n = m.count[..., None]
+    known = (m2 > 0) & (n > 2)
+    factor = n * xp.sqrt(xp.maximum(n - 1.0, 0.0)) / xp.maximum(n - 2.0, 1.0)
+    return xp.where(known, factor * cubes / xp.where(known, m2, 1.0) ** 1.5, xp.nan)
 
 
 def _with_tails_apart(stats: SampleStats) -> tuple[SampleStats, SampleStats]:

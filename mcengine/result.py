@@ -36,6 +36,7 @@ class Estimate(eqx.Module):
     - `status_codes`: a `Status` code per output; `status`, the gravest; `ok`, whether it is `Status.OK`.
     - `bias_seen`: what the weighting took away from (or added to) the raw estimate; 0 for raw weights.
     - `upper_bound`: of an output without hits, the 95 % bound 3 sup(w f)/n (NaN where sup(w f) is unknown).
+    - `skewness`: of the units' means, where units are dependent points; NaN of independent samples.
     - `row`: the moments behind it all, for `merge`.
     """
 
@@ -50,6 +51,7 @@ class Estimate(eqx.Module):
     num_nonfinite: Any
     bias_seen: Any
     upper_bound: Any
+    skewness: Any
     status_codes: Any
     seconds: float | None
     row: Row
@@ -80,9 +82,10 @@ class Estimate(eqx.Module):
     def interval(self, level: float = 0.95) -> tuple[Any, Any]:
         """Two-sided confidence interval (low, high), NumPy float64, of the structure of `value`.
 
-        Student-t over units (after a `Tolerance` budget, an interval that holds all the same); Clopper and Pearson's
-        for plain sampling of a probability; [0, upper bound] where a non-negative integrand had no hits, and
-        [1 - upper bound, 1] where an indicator had nothing else; infinite where the error is NaN and w f unbounded.
+        Student-t over units, longer on the side to which the means of few units are skewed (after a `Tolerance` budget,
+        an interval that holds all the same); Clopper and Pearson's for plain sampling of a probability; [0, upper
+        bound] where a non-negative integrand had no hits, and [1 - upper bound, 1] where an indicator had nothing else;
+        infinite where the error is NaN and w f unbounded.
 
         **Raises:** `ValueError` for a level outside (0, 1), and inside a trace.
         """
@@ -98,11 +101,12 @@ class Estimate(eqx.Module):
             return self.recipe.unflatten(low, np), self.recipe.unflatten(high, np)
         num_samples, num_units = np.asarray(self.num_samples), np.asarray(self.num_units)
 
-        def of_leaf(value, std_error, hits):
+        def of_leaf(value, std_error, hits, skewness):
             grow = (...,) + (None,) * (np.ndim(value) - np.ndim(num_samples))
-            return interval_of(value, std_error, hits, num_samples[grow], num_units[grow], self.recipe, level)
+            counts = num_samples[grow], num_units[grow]
+            return interval_of(value, std_error, skewness, hits, *counts, self.recipe, level)
 
-        trees = (self.value, self.std_error, self.num_hits)
+        trees = (self.value, self.std_error, self.num_hits, self.skewness)
         pairs = [of_leaf(*leaves) for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
         low, high = zip(*pairs, strict=True)
         return jax.tree.unflatten(self.recipe.treedef, low), jax.tree.unflatten(self.recipe.treedef, high)
@@ -161,8 +165,8 @@ class Estimate(eqx.Module):
             raise ValueError("merge: needs single estimates, not batches from vmap.")
         if all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (self.row, other.row)), strict=True)):
             raise ValueError("merge: both are the same samples; draw them with different keys.")
-        rows = merging.RowTree()
-        for row in (self.row, other.row):
+        rows, alike = merging.RowTree(), merging.with_same_thirds(self.row, other.row)
+        for row in alike:
             rows.append(jax.tree.map(lambda leaf: np.asarray(leaf)[None], row))
         seconds = None if self.seconds is None or other.seconds is None else self.seconds + other.seconds
         # Binomial only together; a bound on w f must hold for both.
@@ -182,7 +186,7 @@ class Estimate(eqx.Module):
             "value": self.value, "std_error": self.std_error, "low": low, "high": high, "ess": self.ess,
             "pareto_k": self.pareto_k, "max_weight_share": self.max_weight_share, "num_hits": self.num_hits,
             "num_samples": self.num_samples, "num_units": self.num_units, "num_nonfinite": self.num_nonfinite,
-            "bias_seen": self.bias_seen, "upper_bound": self.upper_bound,
+            "bias_seen": self.bias_seen, "upper_bound": self.upper_bound, "skewness": self.skewness,
         }  # fmt: skip
         plain = {name: jax.tree.map(_plain, value) for name, value in fields.items()}
         return {**plain, "status": str(self.status), "sentence": self.status.sentence, "seconds": self.seconds}
@@ -225,6 +229,7 @@ def finish(row: Row, recipe: Recipe, xp: Any, seconds: float | None = None) -> E
         num_nonfinite=row.stats.num_nonfinite,
         bias_seen=of_outputs(columns.bias),
         upper_bound=of_outputs(columns.upper_bound),
+        skewness=of_outputs(columns.skewness),
         status_codes=of_outputs(columns.codes),
         seconds=seconds,
         row=row,

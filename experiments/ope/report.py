@@ -18,7 +18,7 @@ HEADINGS = {
 def as_frame(estimates: dict[str, Any]) -> pd.DataFrame:
     """A row for each estimator, with all that an estimate says in numbers."""
     rows = [{"estimator": name, **estimate.to_dict()} for name, estimate in estimates.items()]
-    return pd.DataFrame(rows).drop(columns=["upper_bound", "sentence", "seconds"])
+    return pd.DataFrame(rows).drop(columns=["upper_bound", "skewness", "sentence", "seconds"])
 
 
 def words(name: str, value: Any) -> str:

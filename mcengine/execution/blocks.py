@@ -183,7 +183,7 @@ def _row_of_chunk(
         log_w, columns, num_valid, transform=transform, with_denominator=weighting.self_normalised,
         controls=controls, coefficients=work.coefficients,
         indicator=bool(getattr(work.problem, "is_indicator", False)), unit_size=unit_size, tail_length=tail_length,
-        covariance=work.covariance, exact=exact,
+        covariance=work.covariance, exact=exact, skewness=work.points.unit_size > 1,
         num_denominators=work.layout.num_denominators, tailed=work.layout.tailed,
     )  # fmt: skip
 

@@ -83,6 +83,7 @@ def ratio_gradient(run: Estimate) -> RatioGradient:
         max_weight_share=worse(xp.maximum, run.max_weight_share), num_hits=worse(xp.maximum, run.num_hits),
         num_samples=run.num_samples, num_units=run.num_units, num_nonfinite=run.num_nonfinite,
         bias_seen=worse(_first, run.bias_seen), upper_bound=worse(_first, run.upper_bound),
+        skewness=jax.tree.map(lambda leaf: xp.full_like(leaf, xp.nan), value),
         status_codes=worse(xp.maximum, run.status_codes), seconds=run.seconds, row=run.row, recipe=recipe,
     )  # fmt: skip
 

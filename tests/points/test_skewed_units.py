@@ -1,0 +1,116 @@
+"""Few units whose means are skewed: their third moments, and intervals that are longer on the side of the skewness."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import mcengine as mc
+from mcengine.intervals import UNDERSTATED, skewed_sides
+from tests.statistics import MIN_COVERED, covered
+
+NORMAL = mc.Normal(0.0, 1.0)
+UNIT, UNITS = 64, 16
+
+
+def outputs(x):
+    return {"exp": jnp.exp(x), "square": (x - 1.0) ** 2}
+
+
+def means_of_units(key, problem, points, proposal=None):
+    """What each unit of a run contributes: n times the mean of the first n grows by it."""
+
+    def total(n):
+        run = mc.replicate(key[None], problem, proposal, budget=mc.Samples(n * UNIT), points=points)
+        return jax.tree.map(lambda mean: n * mean[0], run.value)
+
+    totals = [total(n) for n in range(1, UNITS + 1)]
+    return {name: np.diff([0.0, *(of[name] for of in totals)]) for name in totals[0]}
+
+
+@pytest.mark.parametrize("points", [mc.points.Sobol(UNIT), mc.points.LatinHypercube(UNIT)])
+def test_skewness_is_that_of_the_units(key, points):
+    problem = mc.Expectation(outputs, NORMAL)
+    # Blocks of several units, and of half a unit where points can be cut.
+    sizes = [None, 128] + [32] * isinstance(points, mc.points.Sobol)
+    for size in sizes:
+        execution = mc.Execution(block_size=size)
+        run = mc.estimate(key, problem, budget=mc.Samples(UNITS * UNIT), points=points, execution=execution)
+        for name, units in means_of_units(key, problem, points).items():
+            assert run.skewness[name] == pytest.approx(stats.skew(units, bias=False), rel=2e-3, abs=2e-3)
+
+
+def test_skewness_of_a_ratio_is_that_of_its_residuals(key):
+    target, points = mc.Normal(0.5, 0.8), mc.points.Sobol(UNIT)
+    both = mc.Expectation(lambda x: {"f": jnp.exp(x), "one": jnp.ones_like(x)}, target)
+    f, w = means_of_units(key, both, points, NORMAL).values()
+    problem, weighting = mc.Expectation(jnp.exp, target), mc.weighting.SelfNormalised()
+    ratio = mc.estimate(key, problem, NORMAL, budget=mc.Samples(UNITS * UNIT), points=points, weighting=weighting)
+    assert ratio.value == pytest.approx(f.sum() / w.sum(), rel=1e-5)
+    assert ratio.skewness == pytest.approx(stats.skew(f - f.sum() / w.sum() * w, bias=False), rel=5e-3)
+
+
+def test_skewness_is_the_same_in_a_trace_and_in_replicates(key):
+    def run(key):
+        return mc.estimate(key, mc.Expectation(jnp.exp, NORMAL), budget=mc.Samples(1024), points=mc.points.Sobol(UNIT))
+
+    keys = jax.random.split(key, 3)
+    many = mc.replicate(
+        keys, mc.Expectation(jnp.exp, NORMAL), budget=mc.Samples(1024), points=mc.points.Sobol(UNIT)
+    ).skewness
+    traced = jax.jit(jax.vmap(run))(keys).skewness
+    np.testing.assert_allclose(traced, many, rtol=1e-3)
+    assert many[0] == pytest.approx(run(keys[0]).skewness, rel=1e-3)
+
+
+def test_independent_samples_keep_student_t(key):
+    result = mc.estimate(key, mc.Expectation(jnp.exp, NORMAL), budget=mc.Samples(1000))
+    assert np.isnan(result.skewness)
+    half = stats.t.ppf(0.975, 999) * result.std_error
+    np.testing.assert_allclose(result.interval(), [result.value - half, result.value + half])
+
+
+def test_units_merge_with_independent_samples(key):
+    first, second = jax.random.split(key)
+    problem = mc.Expectation(jnp.exp, NORMAL)
+    units = mc.estimate(first, problem, budget=mc.Samples(1024), points=mc.points.Sobol(UNIT))
+    both = units.merge(mc.estimate(second, problem, budget=mc.Samples(1024)))
+    assert both.num_units == 16 + 1024
+    assert np.isnan(both.skewness)
+    alike = units.merge(mc.estimate(second, problem, budget=mc.Samples(1024), points=mc.points.Sobol(UNIT)))
+    assert alike.num_units == 32
+    assert np.isfinite(alike.skewness)
+
+
+@pytest.mark.parametrize("skewness", [0.3, 1.0, 3.5])
+def test_sides_undo_the_transformation(skewness):
+    lam = UNDERSTATED * skewness / np.sqrt(UNITS)
+    quantile = stats.t.ppf(0.975, UNITS - 1)
+    below, above = skewed_sides(quantile, skewness, UNITS)
+    assert above > quantile == below  # t's own where the transformed end is nearer
+    end = -above
+    assert end + lam * end**2 / 3 + lam**2 * end**3 / 27 + lam / 6 == pytest.approx(-quantile)
+    np.testing.assert_allclose(skewed_sides(quantile, -skewness, UNITS), (above, below))
+
+
+@pytest.mark.parametrize("skewness", [0.0, np.nan, 1e-9])
+def test_without_skewness_sides_are_student_t(skewness):
+    np.testing.assert_allclose(skewed_sides(2.1, skewness, UNITS), (2.1, 2.1))
+
+
+@pytest.mark.parametrize("points", [mc.points.Sobol(), mc.points.Stratified(), mc.points.LatinHypercube()])
+def test_skewed_units_are_covered(points):
+    """What such points leave of exp X lies in its tail: t intervals cover .87 to .90 of these."""
+    keys = jax.random.split(jax.random.key(50_311), 400)
+    runs = mc.replicate(keys, mc.Expectation(jnp.exp, NORMAL), budget=mc.Samples(4096), points=points)
+    assert covered(*runs.interval(), np.exp(0.5)) >= MIN_COVERED[400]
+    assert np.mean(runs.skewness) > 1.0
+
+
+def test_intervals_of_even_units_are_hardly_longer():
+    keys = jax.random.split(jax.random.key(50_312), 400)
+    problem = mc.Expectation(jnp.tanh, mc.Normal(0.3, 1.0))
+    runs = mc.replicate(keys, problem, budget=mc.Samples(4096), points=mc.points.Sobol())
+    low, high = runs.interval()
+    assert np.median((high - low) / (2 * stats.t.ppf(0.975, 15) * runs.std_error)) < 1.06
