@@ -50,7 +50,7 @@ def surrogate_loss(
 
     **Raises:** `ValueError`, naming the argument, for shapes that differ, no steps, a mask that leaves nothing, NaN,
     a log_mu of -inf (what was done had probability 0), and log-probabilities above 0 of discrete actions; inside a
-    trace only for shapes.
+    trace only for shapes. There a log_mu of -inf makes the loss NaN.
     """
     log_pi, log_mu, advantages = (as_float(x) for x in (log_pi, log_mu, advantages))
     mask = checked("surrogate_loss", log_pi, mask, discrete, {"log_mu": log_mu}, advantages=advantages)

@@ -189,6 +189,20 @@ def test_what_the_new_policy_never_does_has_weight_0(objective):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [of.cispo, of.off_policy_gradient, of.ppo_clip, of.gspo, lambda *x, **mask: of.gspo(*x, tokens=True, **mask)],
+)
+@pytest.mark.parametrize("log_pi", [-1.0, -jnp.inf])
+def test_what_the_old_policy_never_did_is_seen_in_a_trace(objective, log_pi):
+    log_pi, log_mu = jnp.asarray([[log_pi, -1.0]]), jnp.asarray([[-jnp.inf, -1.0]])
+    step = jax.jit(jax.value_and_grad(objective))
+    assert np.isnan(step(log_pi, log_mu, jnp.ones((1, 2)))[0])
+    value, gradient = step(log_pi, log_mu, jnp.ones((1, 2)), mask=jnp.asarray([[False, True]]))
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 @pytest.mark.parametrize("reduction", [reductions.token_mean, reductions.sequence_mean, reductions.sequence_sum])
 def test_half_precision_counts_and_sums_beyond_65504(dtype, reduction):
