@@ -79,9 +79,9 @@ class Controls(eqx.Module):
 
     **Raises:** `ValueError` for means that are not finite or of another structure, for more than 16 controls, and for a
     pilot of fewer than J + 3 samples (units, where points come in units) for J controls, whose coefficients would vary
-    without bound. Outside traces also where the pilot finds the mean of a control, h less its mean and weighed, more
-    than 8 standard errors from 0: the mean is wrong, or the proposal does not reach all of the target, which f may not
-    need and a control does.
+    without bound. Also where the pilot finds the mean of a control, h less its mean and weighed, more than 8 standard
+    errors from 0: the mean is wrong, or the proposal does not reach all of the target, which f may not need and a
+    control does. Inside a trace the value is then NaN, with the status NON_FINITE.
     """
 
     function: Callable[[Any], Any]
@@ -203,28 +203,45 @@ def _solve(matrix: Any, right: Any, xp: Any) -> Any:
 
 
 def check_means(controls: Any, row: Row, num_outputs: int) -> None:
-    """Raise where a pilot's row says that the mean of a control is not what it was given as.
+    """Raise where a pilot's row says that the mean of a control is not what it was given as (see `wrong_means`)."""
+    told = _told(controls, row, num_outputs, np)
+    if told is None or not (wrong := wrong_means(controls, row, num_outputs, np)).any():
+        return
+    given, mean, error, _ = told
+    first = np.argmax(wrong)
+    raise ValueError(
+        f"Controls: control {first} (of {len(wrong)}) has the mean {given[first]:.6g} taken from it, and what is "
+        f"left has mean {mean[first]:.3g} +- {error[first]:.2g} in the pilot, where it should be 0. Mend the mean, "
+        "which is under the target; or the proposal, which must reach all of the target for a control; or leave "
+        "this control out, if its tails are so heavy that the pilot misses them."
+    )
+
+
+def wrong_means(controls: Any, row: Row, num_outputs: int, xp: Any) -> Any:
+    """Which controls a pilot's row says to have another mean than was given, [..., A].
 
     A control that was seen to be constant is passed over: it may hit once in a million samples, and its coefficient is
-    0 in any case.
+    0 in any case. What is not finite is counted, and said so in the status.
     """
+    told = _told(controls, row, num_outputs, xp)
+    if told is None:
+        return xp.zeros(row.moments.mean[..., num_outputs:].shape, dtype=bool)
+    given, mean, error, deviation = told
+    allowed = FAR * error + ROUNDING_OF_SPREAD * deviation + ROUNDING_OF_MEAN * xp.abs(given)
+    tellable = (row.moments.count >= LEAST_TOLD) & (row.stats.num_nonfinite == 0)
+    return tellable[..., None] & (deviation > 0) & (xp.abs(mean) > allowed)
+
+
+def _told(controls: Any, row: Row, num_outputs: int, xp: Any) -> Any:
+    """(means given, means of what is left, their standard errors, standard deviations); None without given means."""
+    if not isinstance(controls, Controls):
+        return None
     m = row.moments
-    if not isinstance(controls, Controls) or m.count < LEAST_TOLD or row.stats.num_nonfinite > 0:
-        return  # what is not finite is counted, and said so in the status
-    scale = np.exp2(np.clip(finite(m.exponent[num_outputs:], np), -1000.0, 1000.0))
-    mean, deviation = scale * m.mean[num_outputs:], scale * np.sqrt(m.m2[num_outputs:] / (m.count - 1.0))
-    given = np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(controls.means)])
-    error = deviation / np.sqrt(m.count)
-    allowed = FAR * error + ROUNDING_OF_SPREAD * deviation + ROUNDING_OF_MEAN * np.abs(given)
-    wrong = (deviation > 0) & (np.abs(mean) > allowed)
-    if wrong.any():
-        first = np.argmax(wrong)
-        raise ValueError(
-            f"Controls: control {first} (of {len(wrong)}) has the mean {given[first]:.6g} taken from it, and what is "
-            f"left has mean {mean[first]:.3g} +- {error[first]:.2g} in the pilot, where it should be 0. Mend the mean, "
-            "which is under the target; or the proposal, which must reach all of the target for a control; or leave "
-            "this control out, if its tails are so heavy that the pilot misses them."
-        )
+    count = xp.asarray(m.count)[..., None]
+    scale = numerics.two_to(xp.clip(finite(m.exponent[..., num_outputs:], xp), -1000.0, 1000.0), xp)
+    deviation = scale * xp.sqrt(xp.maximum(m.m2[..., num_outputs:], 0.0) / xp.maximum(count - 1.0, 1.0))
+    given = xp.concatenate([xp.ravel(xp.asarray(leaf)) for leaf in jax.tree.leaves(controls.means)])
+    return given, scale * m.mean[..., num_outputs:], deviation / xp.sqrt(xp.maximum(count, 1.0)), deviation
 
 
 def _stacked(means: Any) -> Any:

@@ -62,8 +62,8 @@ _SENTENCES = {
     "draw more samples, or from a proposal that is good for the denominator too.",
     Status.NO_HITS: "no hits: the value is 0 and only the upper bound says anything; draw more samples, or from a "
     "proposal that reaches the event.",
-    Status.NON_FINITE: "non-finite integrand values or weights were met and left out, or the value itself is beyond "
-    "the largest float: mend the integrand or the densities.",
+    Status.NON_FINITE: "non-finite integrand values or weights were met and left out, the value itself is beyond the "
+    "largest float, or inside jit a control's mean was seen to be wrong: mend the integrand, the densities, the mean.",
 }
 
 MIN_HITS = 30

@@ -15,7 +15,7 @@ from mcengine.betting import Betting
 from mcengine.budgets import Budget, Samples, Seconds, Tolerance
 from mcengine.caching import Static, closes_over_trace, is_traced, join, split
 from mcengine.checks import check_key, check_support
-from mcengine.controls import check_means
+from mcengine.controls import check_means, wrong_means
 from mcengine.execution.betting_stream import BatchMeans
 from mcengine.execution.blocks import (
     MAX_BLOCK,
@@ -271,6 +271,7 @@ def _row_in_trace(run: Run, key: Array) -> tuple[Any, Any]:
     if run.pilot is not None:
         row = run_traced(run.pilot.work, pilot_key(key), run.pilot.num_samples, run.pilot.plan)
         # Found once, then fixed: a gradient does not run through the regression.
-        work = jax.lax.stop_gradient(with_coefficients(work, row, run.parts.num_outputs, jnp).coefficients)
-        work = dataclasses.replace(run.work, coefficients=work)
+        found = jax.lax.stop_gradient(with_coefficients(work, row, run.parts.num_outputs, jnp).coefficients)
+        wrong = jnp.any(wrong_means(work.controls, row, run.parts.num_outputs, jnp))
+        work = dataclasses.replace(work, coefficients=jax.tree.map(lambda leaf: jnp.where(wrong, jnp.nan, leaf), found))
     return run_traced(work, key, run.num_samples or 0, run.plan), row

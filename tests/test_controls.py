@@ -73,6 +73,18 @@ def test_a_wrong_mean_is_found_by_the_pilot(key, run):
         run(key, EXPONENTIAL, controls=wrong, budget=mc.Samples(10_000))
 
 
+def test_a_wrong_mean_has_a_status_in_a_trace(key):
+    @jax.jit
+    def run(mean):
+        controls = mc.Controls(lambda x: x * x, mean)
+        return mc.estimate(key, EXPONENTIAL, controls=controls, budget=mc.Samples(10_000))
+
+    wrong, right = run(2.0), run(1.0)
+    assert np.isnan(wrong.value)
+    assert wrong.status == mc.Status.NON_FINITE
+    assert right.ok
+
+
 def test_a_control_sees_where_the_proposal_does_not_reach(key):
     # f is 0 below 3, so a narrower proposal is right for it, but not for x, whose mean there is not 0.
     problem = mc.Probability(lambda x: x, STANDARD, 3.0)
