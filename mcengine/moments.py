@@ -35,8 +35,8 @@ class Moments(eqx.Module):
     `m2` is sum (y - mean)^2 and `cross` is sum (y_c - mean_c)(y_a - mean_a) against the last A columns: the auxiliary
     ones (the denominator of a ratio, controls), or all of them. `total` is the sum of y over samples as two floats,
     high and low, right to 1e-13 where there are several outputs (see `mcengine.exact_sums`); else it has no columns.
-    `third` is sum (y - mean)^3 where units are dependent points, few and maybe skewed; beside it, where the last column
-    b is the one auxiliary, the sums of the products y y b and y b b; else it has no columns.
+    `third` is sum (y - mean)^3 where a unit is several samples, so that units are few and maybe skewed; beside it, where
+    the last column b is the one denominator, the sums of the products y y b and y b b; else it has no columns.
     """
 
     count: Float[AnyArray, "*rows"]
