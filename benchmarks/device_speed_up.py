@@ -1,7 +1,7 @@
 """How much faster two devices are than one, on a kernel that fills them: the Gaussian tail, each run in turn.
 
 A device that is one core is what a second one adds to. By itself XLA gives one device of a CPU all cores, and a part of
-what the second one can do is done already.
+what the second one can do is done already. Linux only, for it pins processes to cores.
 """
 
 import os
@@ -41,6 +41,8 @@ def seconds(num_devices: int, num_samples: int, cores: Iterable[int]) -> float:
 def main(num_samples: int = SAMPLES) -> str:
     """The table."""
     two = sorted(os.sched_getaffinity(0))[:2]
+    if len(two) < 2:
+        raise SystemExit("device_speed_up: needs two cores, this process may use one.")
     cases = {"1, of one core": (1, two[:1]), "1, of two cores": (1, two), "2, of two cores": (2, two)}
     measured = [{name: seconds(n, num_samples, cores) for name, (n, cores) in cases.items()} for _ in range(ROUNDS)]
     medians = {name: statistics.median(run[name] for run in measured) for name in cases}

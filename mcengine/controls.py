@@ -81,7 +81,8 @@ class Controls(eqx.Module):
     pilot of fewer than J + 3 samples (units, where points come in units) for J controls, whose coefficients would vary
     without bound. Also where the pilot finds the mean of a control, h less its mean and weighed, more than 8 standard
     errors from 0: the mean is wrong, or the proposal does not reach all of the target, which f may not need and a
-    control does. Inside a trace the value is then NaN, with the status NON_FINITE.
+    control does. Inside a trace the value and its gradients are then NaN, with the status
+    NON_FINITE; `replicate` looks at the pilots of all its runs together.
     """
 
     function: Callable[[Any], Any]

@@ -241,7 +241,7 @@ def _estimate_in_trace(run: Run, key: Array, closure: bool) -> Any:
         raise ValueError("estimate: only a budget of mc.Samples(n) can be kept inside jit, vmap or grad.")
     if closure:
         # A fresh function, so that no cache outlives the trace that the closure belongs to.
-        return run.parts.results(jax.jit(lambda k: _finish(_row_in_trace(run, k)[0], run.parts, jnp))(key))
+        return run.parts.results(jax.jit(lambda k: _results_in_trace(run, k))(key))
     dynamic, static = split(run)
     return run.parts.results(_traced(dynamic, key, static=static))
 
@@ -249,8 +249,17 @@ def _estimate_in_trace(run: Run, key: Array, closure: bool) -> Any:
 @partial(jax.jit, static_argnames=("static",))
 def _traced(dynamic, key, *, static: Static) -> dict[int, Estimate]:
     # One compilation where `grad` or `vmap` is called outside `jit`, instead of one per operation.
-    run = join(dynamic, static)
-    return _finish(_row_in_trace(run, key)[0], run.parts, jnp)
+    return _results_in_trace(join(dynamic, static), key)
+
+
+def _results_in_trace(run: Run, key: Array) -> dict[int, Estimate]:
+    row, pilot = _row_in_trace(run, key)
+    if pilot is not None:
+        # Nothing can be raised here: the value is NaN, and so is its gradient.
+        wrong = jnp.any(wrong_means(run.work.controls, pilot, run.parts.num_outputs, jnp))
+        m, factor = row.moments, jnp.where(wrong, jnp.nan, 1.0)
+        row = dataclasses.replace(row, moments=dataclasses.replace(m, mean=factor * m.mean, m2=factor * m.m2))
+    return _finish(row, run.parts, jnp)
 
 
 def _rows_with_pilots(run: Run, keys: Array) -> Any:
@@ -271,7 +280,6 @@ def _row_in_trace(run: Run, key: Array) -> tuple[Any, Any]:
     if run.pilot is not None:
         row = run_traced(run.pilot.work, pilot_key(key), run.pilot.num_samples, run.pilot.plan)
         # Found once, then fixed: a gradient does not run through the regression.
-        found = jax.lax.stop_gradient(with_coefficients(work, row, run.parts.num_outputs, jnp).coefficients)
-        wrong = jnp.any(wrong_means(work.controls, row, run.parts.num_outputs, jnp))
-        work = dataclasses.replace(work, coefficients=jax.tree.map(lambda leaf: jnp.where(wrong, jnp.nan, leaf), found))
+        work = jax.lax.stop_gradient(with_coefficients(work, row, run.parts.num_outputs, jnp).coefficients)
+        work = dataclasses.replace(run.work, coefficients=work)
     return run_traced(work, key, run.num_samples or 0, run.plan), row

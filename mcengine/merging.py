@@ -51,14 +51,16 @@ def _merge_thirds(a: Moments, b: Moments, ra: AnyArray, rb: AnyArray, share: Any
         return a.third
 
     def of(m: Moments, r: AnyArray, shift: AnyArray) -> list[Any]:
-        n, last, r_last = m.count[..., None], shift[..., -1:], r[..., -1:]
-        m2 = m.m2 * r * r
+        n, m2 = m.count[..., None], m.m2 * r * r
         found = [m.third[..., 0] * r**3 + 3.0 * shift * m2 + n * shift**3]
-        if num_thirds > 1:
-            with_last, m2_last = m.cross[..., -1] * r * r_last, m2[..., -1:]
+        for i in range(1, num_thirds, 2):
+            column = (i - num_thirds) // 2  # of the denominator b, from the last
+            b = slice(column, column + 1 or None)
+            r_b, shift_b, m2_b = r[..., b], shift[..., b], m2[..., b]
+            with_b = m.cross[..., column] * r * r_b
             found += [
-                m.third[..., 1] * r * r * r_last + 2.0 * shift * with_last + last * m2 + n * shift * shift * last,
-                m.third[..., 2] * r * r_last**2 + 2.0 * last * with_last + shift * m2_last + n * shift * last**2,
+                m.third[..., i] * r * r * r_b + 2.0 * shift * with_b + shift_b * m2 + n * shift * shift * shift_b,
+                m.third[..., i + 1] * r * r_b**2 + 2.0 * shift_b * with_b + shift * m2_b + n * shift * shift_b**2,
             ]
         return found
 

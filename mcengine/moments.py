@@ -35,8 +35,8 @@ class Moments(eqx.Module):
     `m2` is sum (y - mean)^2 and `cross` is sum (y_c - mean_c)(y_a - mean_a) against the last A columns: the auxiliary
     ones (the denominator of a ratio, controls), or all of them. `total` is the sum of y over samples as two floats,
     high and low, right to 1e-13 where there are several outputs (see `mcengine.exact_sums`); else it has no columns.
-    `third` is sum (y - mean)^3 where a unit is several samples, so that units are few and maybe skewed; beside it, where
-    the last column b is the one denominator, the sums of the products y y b and y b b; else it has no columns.
+    `third` is sum (y - mean)^3 where units are many samples, so that they are few and maybe skewed, and beside it for
+    each denominator b, which are the last columns, the sums of the products y y b and y b b; else it has no columns.
     """
 
     count: Float[AnyArray, "*rows"]
@@ -151,7 +151,7 @@ def row_of_block(
         # Many reductions read it.
         used = used._replace(y=numerics.fence(used.y))
         total = exact_sums(used.y)
-    num_thirds = int(skewness) * (3 if num_denominators + with_denominator == 1 else 1)
+    num_thirds = 1 + 2 * (num_denominators + with_denominator) if skewness else 0
     num_aux = len(used.y) if covariance == "full" else num_aux
     moments = _moments(used, total, num_valid, valid, unit_size, num_aux, num_thirds)
     seen = slice(None) if controls is None else slice(num_outputs)
@@ -190,8 +190,11 @@ def _moments(
     if unit_size > 1:
         y = jnp.mean(y.reshape(columns, n // unit_size, unit_size), axis=-1)
         valid = valid[:, ::unit_size]
-    # Shifted one-pass sums: the shift need only be near the mean to keep float32 from cancelling.
-    shift = lax.stop_gradient(jnp.mean(y[:, : min(256, y.shape[1])], axis=-1))
+    # Shifted one-pass sums: the shift need only be near the mean, of what is valid, to keep float32 from cancelling.
+    # About the first, so that a constant is its own mean to the last bit.
+    few, first = valid[:, : min(256, y.shape[1])], y[:, :1]
+    away = jnp.sum(jnp.where(few, y[:, : few.shape[1]] - first, 0.0), axis=-1)
+    shift = lax.stop_gradient(first[:, 0] + away / jnp.maximum(jnp.sum(few), 1).astype(y.dtype))
     centred = jnp.where(valid, y - shift[:, None], 0.0)
     safe = jnp.maximum(count, 1.0)
     offset = column_sums(centred) / safe
@@ -202,12 +205,14 @@ def _moments(
 
 
 def _third(centred: Float[Array, "C n"], num_thirds: int) -> Float[Array, "C D"]:
-    """Sums of y y y of each column, and of y y b and y b b where all three are asked for."""
+    """Sums of y y y of each column, and of y y b and y b b for each b of the last columns that are asked for."""
     if not num_thirds:
         return jnp.zeros((len(centred), 0), centred.dtype)
     y = lax.stop_gradient(centred)
-    b = y[-1:]
-    return jnp.stack([column_sums(y * pair) for pair in (y * y, y * b, b * b)[:num_thirds]], axis=-1)
+    pairs = [y * y]
+    for b in y[len(y) - num_thirds // 2 :, None]:
+        pairs += [y * b, b * b]
+    return jnp.stack([column_sums(y * pair) for pair in pairs], axis=-1)
 
 
 def _cross(centred: Float[Array, "C n"], num_aux: int) -> Float[Array, "C A"]:

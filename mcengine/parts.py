@@ -192,9 +192,13 @@ def select(row: Row, part: Part) -> Row:
     among = columns if part.recipe.covariance == "full" else columns[part.stop - part.start :]
     first_aux = m.mean.shape[-1] - m.cross.shape[-1]
     aux = [column - first_aux for column in among]
+    thirds = [0] if m.third.shape[-1] else []
+    if thirds and part.denominator is not None:
+        pair = m.third.shape[-1] - 2 * (m.mean.shape[-1] - part.denominator)
+        thirds += [pair, pair + 1]
     moments = Moments(
         m.count, m.exponent[..., columns], m.mean[..., columns], m.m2[..., columns],
-        m.cross[..., columns, :][..., aux], m.total[..., columns, :], m.third[..., columns, :],
+        m.cross[..., columns, :][..., aux], m.total[..., columns, :], m.third[..., columns, :][..., thirds],
     )  # fmt: skip
     tails = list(part.tails)
     stats = SampleStats(

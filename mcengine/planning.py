@@ -29,7 +29,7 @@ LOOK_BLOCK, PREFIX_BLOCK = 2**13, 2**11
 # Of N points in R scrambles the error falls like R N^-3/2: few and long ones, as few as a t interval bears.
 GROWING_UNITS = 8
 # Floats of an output in a row, about; outputs whose covariances fit in memory, a few matrices at a time.
-ROW_COLUMNS, MAX_FULL = 11, 2**11
+ROW_COLUMNS, MAX_FULL = 12, 2**11
 # The pilot of a run whose sample count is not known beforehand is an eighth of this.
 PILOT_WITHOUT_COUNT = 2**17
 

@@ -16,6 +16,8 @@ from mcengine.moments import AnyArray, Moments, Row, SampleStats
 LEAST_DENOMINATOR = 5.0
 # More units than this are equal for a reason, as with a fixed count of each stratum that f is constant on.
 MAX_TIED = 256
+# Of a ratio's numerator: of residuals whose squares are less of it, float32 leaves nothing of the cubes.
+LEAST_LEFT = 1e-3
 # Relative: sums in float32 that differ by less are of equal values.
 SAME = 1e-5
 
@@ -146,23 +148,27 @@ def _ratio(row: Row, num_outputs: int, xp: Any) -> tuple[Any, Any]:
 def _skewness(row: Row, recipe: Recipe, xp: Any) -> Any:
     """Sample skewness (unbiased under symmetry) of what units contribute, NaN where it was not kept, [..., K].
 
-    sqrt(n (n - 1)) / (n - 2) m_3 / m_2^(3/2); of a ratio that of its residuals w f - R w.
+    sqrt(n (n - 1)) / (n - 2) m_3 / m_2^(3/2); of a ratio that of its residuals w f - R w, NaN where these are so small
+    beside w f that rounding is what is left of their cubes.
     """
     m, number = row.moments, recipe.num_outputs
     third, m2 = m.third[..., :number, :], m.m2[..., :number]
-    if third.shape[-1] == 0 or (recipe.self_normalised and third.shape[-1] == 1):
+    if third.shape[-1] == 0:
         return xp.full_like(m2, xp.nan)
-    cubes = third[..., 0]
+    cubes, least = third[..., 0], 0.0
     if recipe.self_normalised:
         mean = means(row)
         ratio = mean[..., :number] / xp.where(mean[..., -1:] != 0, mean[..., -1:], 1.0)
-        m2 = m2 - 2.0 * ratio * m.cross[..., :number, -1] + ratio**2 * m.m2[..., -1:]
+        of_denominator = ratio**2 * m.m2[..., -1:]
+        least = LEAST_LEFT * (m2 + of_denominator)
+        m2 = m2 - 2.0 * ratio * m.cross[..., :number, -1] + of_denominator
         cubes = cubes - 3.0 * ratio * third[..., 1] + 3.0 * ratio**2 * third[..., 2] - ratio**3 * m.third[..., -1:, 0]
         cubes = xp.where(mean[..., -1:] < 0, -cubes, cubes)
     n = m.count[..., None]
-    known = (m2 > 0) & (n > 2)
+    known = (m2 > least) & (n > 2)
     factor = n * xp.sqrt(xp.maximum(n - 1.0, 0.0)) / xp.maximum(n - 2.0, 1.0)
-    return xp.where(known, factor * cubes / xp.where(known, m2, 1.0) ** 1.5, xp.nan)
+    skewness = xp.where(known, factor * cubes / xp.where(known, m2, 1.0) ** 1.5, xp.nan)
+    return skewness if xp is np else jax.lax.stop_gradient(skewness)
 
 
 def _with_tails_apart(stats: SampleStats) -> tuple[SampleStats, SampleStats]:
@@ -244,9 +250,9 @@ def pairs(m: Moments, xp: Any) -> Any:
 
 
 def _sqrt(variance: Any, xp: Any) -> Any:
-    """sqrt with derivative 0 at 0, so that a zero variance does not poison a gradient."""
-    positive = variance > 0
-    return xp.where(positive, xp.sqrt(xp.where(positive, variance, 1.0)), 0.0)
+    """sqrt with derivative 0 at 0 and below, so that a zero variance does not poison a gradient; NaN stays NaN."""
+    none = variance <= 0
+    return xp.where(none, 0.0, xp.sqrt(xp.where(none, 1.0, variance)))
 
 
 def _pad(columns: Any, length: int, xp: Any) -> Any:

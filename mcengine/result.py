@@ -36,7 +36,8 @@ class Estimate(eqx.Module):
     - `status_codes`: a `Status` code per output; `status`, the gravest; `ok`, whether it is `Status.OK`.
     - `bias_seen`: what the weighting took away from (or added to) the raw estimate; 0 for raw weights.
     - `upper_bound`: of an output without hits, the 95 % bound 3 sup(w f)/n (NaN where sup(w f) is unknown).
-    - `skewness`: of what units contribute, where a unit is several samples; NaN where each is one.
+    - `skewness`: of what units of at least 8 samples contribute; NaN of shorter ones, and after a `Tolerance` with
+      growing units. `interval` is longer on that side; those of `combination`, `function_of` and `TailRisk` are not.
     - `row`: the moments behind it all, for `merge`.
     """
 

@@ -7,7 +7,7 @@ seeds, and seeds are fixed, so a check that passes once passes always.
 import numpy as np
 from scipy import special
 
-from mcengine.intervals import without_skewness
+from mcengine.intervals import skewed_sides
 
 # Of 400 intervals at 95 %, at least 364 cover (P(fewer) = 2e-4 for an exact interval).
 MIN_COVERED = {400: 364, 1000: 926}
@@ -26,11 +26,11 @@ def least_covered(runs: int) -> int:
 
 
 def errors_off(value, std_error, num_units, truth, skewness=np.nan):
-    """(value - truth) / std_error; with a `skewness` of units what is left without it where that is nearer to 0, for
-    intervals are as long as both ask for."""
+    """(value - truth) / std_error; of skewed units over what their intervals are longer than t's on that side."""
     t = (np.asarray(value) - truth) / np.asarray(std_error)
-    even = without_skewness(t, skewness, num_units)
-    return np.where(np.abs(even) < np.abs(t), even, t)
+    quantile = special.stdtrit(np.asarray(num_units) - 1.0, 0.975)
+    below, above = skewed_sides(quantile, skewness, num_units)
+    return t / np.where(t > 0, below / quantile, above / quantile)
 
 
 def normal_scores(value, std_error, num_units, truth, skewness=np.nan):

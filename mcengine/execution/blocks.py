@@ -27,6 +27,8 @@ MAX_BLOCK = 2**18
 BLOCK_FLOATS = 2**20
 # A block has at least so many samples, to be worth its row, unless their floats are too many even so.
 LEAST_SAMPLES, MOST_FLOATS = 256, 2**24
+# Units of so many samples are few, so that their skewness matters; there are thousands of antithetic pairs.
+LONG_UNIT = 8
 # Floats of the rows of one call.
 CALL_FLOATS = 2**23
 # Rows of a unit's chunks held before they are merged.
@@ -183,7 +185,7 @@ def _row_of_chunk(
         log_w, columns, num_valid, transform=transform, with_denominator=weighting.self_normalised,
         controls=controls, coefficients=work.coefficients,
         indicator=bool(getattr(work.problem, "is_indicator", False)), unit_size=unit_size, tail_length=tail_length,
-        covariance=work.covariance, exact=exact, skewness=work.points.unit_size > 1,
+        covariance=work.covariance, exact=exact, skewness=work.points.unit_size >= LONG_UNIT,
         num_denominators=work.layout.num_denominators, tailed=work.layout.tailed,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A row as one flat array: XLA compiles a kernel for every array that it returns, and a row has fifteen."""
+"""A row as one flat array: XLA compiles a kernel for every array that it returns, and a row has seventeen."""
 
 import math
 from typing import Any

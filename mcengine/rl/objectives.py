@@ -288,7 +288,7 @@ def importance_correction(
     both are of the old parameters. `Truncate(C)` is truncated, `DropOutside(low, high)` masked importance sampling;
     `level` steps or whole sequences.
 
-    **Raises:** `ValueError` as `surrogate_loss`.
+    **Raises:** `ValueError` as `surrogate_loss`; inside a trace a log_sampler of -inf makes its factor NaN.
     """
     log_learner, log_sampler = as_float(log_learner), as_float(log_sampler)
     owner = "importance_correction"

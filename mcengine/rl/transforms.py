@@ -60,8 +60,9 @@ class DropOutside(eqx.Module):
         _require_order("DropOutside", self.low, self.high)
 
     def __call__(self, log_w: LogWeights) -> LogWeights:
-        kept = (log_w >= _log(self.low, log_w)) & (log_w <= _log(self.high, log_w))
-        return jnp.where(kept, log_w, -jnp.inf)
+        # NaN is not dropped: it says that the data are wrong.
+        dropped = (log_w < _log(self.low, log_w)) | (log_w > _log(self.high, log_w))
+        return jnp.where(dropped, -jnp.inf, log_w)
 
 
 def _require_order(name: str, low: Any, high: Any) -> None:

@@ -191,7 +191,18 @@ def test_what_the_new_policy_never_does_has_weight_0(objective):
 
 @pytest.mark.parametrize(
     "objective",
-    [of.cispo, of.off_policy_gradient, of.ppo_clip, of.gspo, lambda *x, **mask: of.gspo(*x, tokens=True, **mask)],
+    [
+        of.cispo,
+        of.off_policy_gradient,
+        of.ppo_clip,
+        of.dual_clip,
+        of.gspo,
+        lambda *x, **mask: of.gspo(*x, tokens=True, **mask),
+        lambda *x, **mask: of.surrogate_loss(*x, transform=transforms.DropOutside(0.5, 2.0), **mask),
+        lambda log_pi, log_mu, a, mask=None: jnp.sum(
+            a * of.importance_correction(log_pi, log_mu, transform=transforms.DropOutside(0.5, 2.0), mask=mask)
+        ),
+    ],
 )
 @pytest.mark.parametrize("log_pi", [-1.0, -jnp.inf])
 def test_what_the_old_policy_never_did_is_seen_in_a_trace(objective, log_pi):
