@@ -27,11 +27,11 @@ def log_ratio(log_p: Float[Array, "*shape"], log_q: Float[Array, "*shape"]) -> F
 
 
 def log_ratio_of_drawn(log_p: Float[Array, "*shape"], log_q: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log w = log p - log q of what q has drawn, so that q > 0: -inf where p = 0, NaN where q is 0 all the same.
+    """log w = log p - log q of what q has drawn, so that q > 0: -inf where p = 0; inf or NaN where q is 0 all the same.
 
-    Along log p nothing is masked: that gradient reads neither, and is finite wherever that along log w is.
+    Nothing is masked: the gradient along log p reads neither, and is finite wherever that along log w is.
     """
-    return log_p - jnp.where(log_q > -jnp.inf, log_q, jnp.nan)
+    return log_p - log_q
 
 
 def from_log(log_w: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

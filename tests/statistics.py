@@ -27,7 +27,9 @@ def least_covered(runs: int) -> int:
 
 def errors_off(value, std_error, num_units, truth, skewness=np.nan):
     """(value - truth) / std_error; of skewed units over what their intervals are longer than t's on that side."""
-    t = (np.asarray(value) - truth) / np.asarray(std_error)
+    away = np.asarray(value) - truth
+    with np.errstate(divide="ignore"):
+        t = np.divide(away, std_error, out=np.zeros(np.shape(away)), where=away != 0)
     quantile = special.stdtrit(np.asarray(num_units) - 1.0, 0.975)
     below, above = skewed_sides(quantile, skewness, num_units)
     return t / np.where(t > 0, below / quantile, above / quantile)

@@ -15,8 +15,11 @@ LARGEST_LOG_WEIGHT = 60.0
 
 @jax.custom_jvp
 def bounded_weight(log_w: Logs) -> Logs:
-    """min(log w, `LARGEST_LOG_WEIGHT`); the gradient goes on, so that a bad action far beyond is still pushed away."""
-    return jnp.minimum(log_w, LARGEST_LOG_WEIGHT)
+    """min(log w, `LARGEST_LOG_WEIGHT`), NaN where w is infinite: of what cannot have been drawn there is no weight.
+
+    The gradient goes on, so that a bad action far beyond is still pushed away.
+    """
+    return jnp.where(log_w == jnp.inf, jnp.nan, jnp.minimum(log_w, LARGEST_LOG_WEIGHT))
 
 
 @jax.custom_jvp

@@ -40,11 +40,13 @@ POINTS_CASES = [
     if points != "iid"
 ]
 LUCKY = "an eighth of the runs is ok, those that met no large weight: .73 to .80 of them cover"
+SKEWED = "16 skewed units: intervals cover .94 to .96, but 1 to 2 % of the runs have not met the tail and are far off"
 UNSEEN = "a proposal that hardly reaches the floor: 1.6 % of the runs met no large weight there and are ok"
 # Not honest yet, measured on 400 to 2,000 replicates; strict, so that what mends one of them must take it out of here.
 NOT_YET = {
     ("gaussian_policy", "gaussian_policy/halfway", "self_normalised"): LUCKY,
-    **{("tabular_mdp_per_decision", "plain", method): LUCKY for method in ("raw", "lattice_tent")},
+    **{("tabular_mdp_per_decision", "plain", method): LUCKY for method in ("raw", "antithetic", "lattice_tent")},
+    ("bumped_mean", "plain", "latin_hypercube"): SKEWED,
     **{
         ("peaked_curve", "peaked_curve/peak_only", weighting): UNSEEN
         for weighting in ("raw", "self_normalised", "truncated")
