@@ -51,8 +51,7 @@ def test_skewness_of_a_ratio_is_that_of_its_residuals(key):
     assert ratio.skewness == pytest.approx(stats.skew(f - f.sum() / w.sum() * w, bias=False), rel=5e-3)
 
 
-@pytest.mark.parametrize("covariance", ["diagonal", "full", None])
-@pytest.mark.parametrize("block_size", [32, 128, 1024])
+@pytest.mark.parametrize(("block_size", "covariance"), [(32, "diagonal"), (128, "full"), (1024, None)])
 def test_skewness_of_several_ratios_and_a_mean(key, block_size, covariance):
     # Columns of very different scales, two denominators, one of them negative; blocks to merge and parts to select.
     def columns(x):
