@@ -72,8 +72,8 @@ def skewed_sides(quantile: Any, skewness: Any, num_units: Any) -> tuple[Any, Any
     few units with odd laws, such as shifts of a lattice, the skewness misleads. So it does where it is large, and T^-1
     steep. g is the sample's by `UNDERSTATED`; where that is NaN, or there are fewer than 8 units, the sides are t's.
 
-    **When it lies:** where few units have not met the tail at all; of 16 units of exp X in scrambles 2 % are off by
-    more than four errors and the lengthening together.
+    **When it lies:** where few units have not met the tail at all; of 16 units of exp X in scrambles 2 to 4 % are off
+    by more than four standard errors, which the status does not see.
 
     Source: P. Hall, On the removal of skewness by transformation, JRSS B 54 (1992), 221-228.
     """

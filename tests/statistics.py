@@ -7,8 +7,6 @@ seeds, and seeds are fixed, so a check that passes once passes always.
 import numpy as np
 from scipy import special
 
-from mcengine.intervals import skewed_sides
-
 # Of 400 intervals at 95 %, at least 364 cover (P(fewer) = 2e-4 for an exact interval).
 MIN_COVERED = {400: 364, 1000: 926}
 
@@ -25,19 +23,9 @@ def least_covered(runs: int) -> int:
     return int(stats.binom.ppf(2e-4, runs, 0.95)) if runs else 0
 
 
-def errors_off(value, std_error, num_units, truth, skewness=np.nan):
-    """(value - truth) / std_error; of skewed units over what their intervals are longer than t's on that side."""
-    away = np.asarray(value) - truth
-    with np.errstate(divide="ignore"):
-        t = np.divide(away, std_error, out=np.zeros(np.shape(away)), where=away != 0)
-    quantile = special.stdtrit(np.asarray(num_units) - 1.0, 0.975)
-    below, above = skewed_sides(quantile, skewness, num_units)
-    return t / np.where(t > 0, below / quantile, above / quantile)
-
-
-def normal_scores(value, std_error, num_units, truth, skewness=np.nan):
-    """z = (value - truth) / std_error, as by `errors_off`, mapped through its t law to a normal score."""
-    t = errors_off(value, std_error, num_units, truth, skewness)
+def normal_scores(value, std_error, num_units, truth):
+    """z = (value - truth) / std_error, mapped through its t law to a normal score."""
+    t = (np.asarray(value) - truth) / np.asarray(std_error)
     return special.ndtri(special.stdtr(np.asarray(num_units) - 1.0, t))
 
 

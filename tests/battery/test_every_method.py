@@ -11,7 +11,7 @@ from jax import tree
 import mcengine as mc
 from experiments.config import build, build_problem, compose, group_options
 from mcengine.distributions import is_transport
-from tests.statistics import MIN_COVERED, covered, errors_off, least_covered, normal_scores
+from tests.statistics import MIN_COVERED, covered, least_covered, normal_scores
 
 RUNS = 400
 NUM_SAMPLES = 4_096
@@ -40,13 +40,19 @@ POINTS_CASES = [
     if points != "iid"
 ]
 LUCKY = "an eighth of the runs is ok, those that met no large weight: .73 to .80 of them cover"
-SKEWED = "16 skewed units: intervals cover .94 to .96, but 1 to 2 % of the runs have not met the tail and are far off"
+SKEWED = "16 skewed units: intervals cover .94 to .96, but standard errors vary with values: 2 to 4 % are off by four"
+MANY_HITS = "a seventh of the runs is ok, those with more hits than are due: more than 1 % of all are far off"
 UNSEEN = "a proposal that hardly reaches the floor: 1.6 % of the runs met no large weight there and are ok"
 # Not honest yet, measured on 400 to 2,000 replicates; strict, so that what mends one of them must take it out of here.
 NOT_YET = {
+    ("loss_beyond", "plain", "latin_hypercube"): MANY_HITS,
     ("gaussian_policy", "gaussian_policy/halfway", "self_normalised"): LUCKY,
     **{("tabular_mdp_per_decision", "plain", method): LUCKY for method in ("raw", "antithetic", "lattice_tent")},
-    ("bumped_mean", "plain", "latin_hypercube"): SKEWED,
+    **{
+        ("bumped_mean", "plain", points): SKEWED
+        for points in ("latin_hypercube", "lattice_tent", "sobol", "stratified")
+    },
+    **{("gaussian_policy_entropy", "plain", points): SKEWED for points in ("lattice", "lattice_tent")},
     **{
         ("peaked_curve", "peaked_curve/peak_only", weighting): UNSEEN
         for weighting in ("raw", "self_normalised", "truncated")
@@ -99,15 +105,14 @@ def test_points_with_structure_are_honest_or_flagged(problem, proposal, points):
 
 def assert_honest_or_flagged(runs, exact):
     low, high = runs.interval()
-    trees = (exact, low, high, runs.value, runs.std_error, runs.skewness, runs.status_codes)
-    for truth, low_, high_, value, error, skewness, codes in zip(*map(tree.leaves, trees), strict=True):
+    trees = (exact, low, high, runs.value, runs.std_error, runs.status_codes)
+    for truth, low_, high_, value, error, codes in zip(*map(tree.leaves, trees), strict=True):
         ok = np.asarray(codes).reshape(RUNS, -1) == mc.Status.OK
         for output, target in enumerate(np.broadcast_to(truth, np.shape(value)[1:]).reshape(-1)):
             sides = [select(leaf, output) for leaf in (low_, high_)]
             fine = ok[:, output]
-            seen = (select(value, output), select(error, output), runs.num_units, target, select(skewness, output))
             # No silent failure: runs called ok are hardly ever off by more than four standard errors.
-            far = np.abs(errors_off(*seen)) > 4
+            far = np.abs(select(value, output) - target) > 4 * select(error, output)
             assert np.sum(far & fine) <= 0.01 * RUNS, "runs with status ok are far off"
             # The intervals called ok cover. A status that looks at the samples picks runs: where it picks one in a
             # hundred they are those that chance made look good, and all that can be asked is that they are rare.
@@ -118,6 +123,5 @@ def assert_honest_or_flagged(runs, exact):
                 continue  # flagged, as it should be where the interval is not to be trusted
             assert covered(*sides, target) >= MIN_COVERED[RUNS], f"coverage with {fine.mean():.0%} ok"
             if not runs.recipe.binomial:
-                plain, scores = normal_scores(*seen[:-1]), normal_scores(*seen)
-                assert np.std(plain[np.isfinite(plain)]) >= 0.85
-                assert np.std(scores[np.isfinite(scores)]) <= 1.15
+                scores = normal_scores(select(value, output), select(error, output), runs.num_units, target)
+                assert 0.85 <= np.std(scores[np.isfinite(scores)]) <= 1.15
