@@ -6,11 +6,16 @@ f that add up sample by sample do so as w f too, to the last bit.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from mcengine import numerics, weights
+
+# NumPy on the host, JAX in kernels; with leading axes where many rows are held at once.
+AnyArray = jax.Array | np.ndarray
 
 
 class Column(NamedTuple):
@@ -19,6 +24,14 @@ class Column(NamedTuple):
     exponent: Array
     y: Array
     max_abs: Array
+
+
+def column_sums(values: Float[Array, "C n"]) -> Float[Array, " C"]:
+    """Sum in two stages: 512 running sums, then those. Rounding grows with n/512 instead of n."""
+    columns, n = values.shape
+    if n % 512:
+        return jnp.sum(values, axis=-1)
+    return jnp.sum(jnp.sum(values.reshape(columns, n // 512, 512), axis=1), axis=-1)
 
 
 def beside(log_w: Array | None, values: Array, log_c: Array | None, c: Array) -> tuple[Array | None, Array]:

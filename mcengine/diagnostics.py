@@ -26,10 +26,11 @@ class Status(enum.IntEnum):
     ROUNDING = 5
     HEAVY_TAIL = 6
     DOMINATED = 7
-    UNRELIABLE = 8
-    WEAK_DENOMINATOR = 9
-    NO_HITS = 10
-    NON_FINITE = 11
+    UNMET_COMPONENT = 8
+    UNRELIABLE = 9
+    WEAK_DENOMINATOR = 10
+    NO_HITS = 11
+    NON_FINITE = 12
 
     @property
     def sentence(self) -> str:
@@ -57,6 +58,9 @@ _SENTENCES = {
     "lighter controls, or more samples.",
     Status.DOMINATED: "a few samples rule (one has over a quarter of the weight, or ESS is below 25): do not trust the "
     "interval; bring the proposal closer to the target.",
+    Status.UNMET_COMPONENT: "a component of the mixture was due to contribute more than the error bar shows, and has "
+    "hardly met the integrand: do not trust the interval; draw more samples, or leave that part to the components that "
+    "fit it (mis.Power).",
     Status.UNRELIABLE: "heavy-tailed weights (k-hat above 0.7): do not use the interval; change the proposal.",
     Status.WEAK_DENOMINATOR: "the ratio's denominator is within five standard errors of 0: do not trust the interval; "
     "draw more samples, or from a proposal that is good for the denominator too.",
@@ -162,6 +166,7 @@ def status_codes(
     nonfinite: Any,
     weak: Any = False,
     lacking: Any = False,
+    hardly_met: Any = False,
     missed: bool,
     exact_interval: bool,
     indicator: bool = False,
@@ -173,7 +178,8 @@ def status_codes(
 
     `exact_interval` says that the interval is the binomial's own, right for any number of hits; weights are then all
     equal and cannot be dominated. `indicator` says that w f is 0 or 1, so that misses count like hits; `tied`, that all
-    units were equal by chance; `lacking`, that large weights that were due have not come. `k_left` is the k-hat of
+    units were equal by chance; `lacking`, that large weights that were due have not come; `hardly_met`, that a component
+    of the proposal was due to contribute and has not (`mcengine.dues`). `k_left` is the k-hat of
     what controls left, NaN where that is not worth a word: of a short tail it is rough, and raises no more than
     `HEAVY_TAIL`. What rounding left is no tail.
     """
@@ -189,6 +195,7 @@ def status_codes(
         Status.ROUNDING: rounded,
         Status.HEAVY_TAIL: (k_any + _k_margin(k_any, hits, xp) > K_OPTIMISTIC) | lacking,
         Status.DOMINATED: ((share > MAX_SHARE) | (ess < MIN_ESS)) & (not exact_interval),
+        Status.UNMET_COMPONENT: hardly_met & xp.ones_like(few),
         Status.UNRELIABLE: k > K_USELESS,
         Status.WEAK_DENOMINATOR: weak & xp.ones_like(few),
         Status.NO_HITS: hits == 0,

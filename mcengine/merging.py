@@ -1,5 +1,6 @@
 """Rows of moments into one: exact merging, in a fixed tree, so that nobody can tell who computed which block."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcengine import exact_sums, numerics
+from mcengine import dues, exact_sums, numerics
 from mcengine.columns import finite
 from mcengine.moments import AnyArray, Moments, Row, SampleStats
 
@@ -17,7 +18,8 @@ def merge(a: Row, b: Row, xp: Any = np) -> Row:
 
     Works elementwise over leading axes, so that one call merges many pairs.
     """
-    return Row(_merge_moments(a.moments, b.moments, xp), _merge_stats(a.stats, b.stats, xp))
+    moments, stats = _merge_moments(a.moments, b.moments, xp), _merge_stats(a.stats, b.stats, xp)
+    return Row(moments, stats, dues.merge(a.dues, b.dues, xp))
 
 
 def _common_scale(a: AnyArray, b: AnyArray, xp: Any) -> tuple[AnyArray, AnyArray, AnyArray]:
@@ -91,13 +93,15 @@ def as_one_unit(row: Row, xp: Any = jnp) -> Row:
     """The row of samples that are all of one unit: their mean is one number to the error bar."""
     m = row.moments
     m2, cross, third = (xp.zeros_like(about_mean) for about_mean in (m.m2, m.cross, m.third))
-    return Row(Moments(xp.ones_like(m.count), m.exponent, m.mean, m2, cross, m.total, third), row.stats)
+    return Row(Moments(xp.ones_like(m.count), m.exponent, m.mean, m2, cross, m.total, third), row.stats, row.dues)
 
 
-def with_same_thirds(*rows: Row) -> list[Row]:
-    """The rows without third moments, unless all have them: units of independent samples keep none."""
+def alike(*rows: Row) -> list[Row]:
+    """The rows with what all of them keep: third moments are of long units, dues of one number of components."""
     kept = min(row.moments.third.shape[-1] for row in rows)
-    return [eqx.tree_at(lambda r: r.moments.third, row, row.moments.third[..., :kept]) for row in rows]
+    same = len({tuple(leaf.shape for leaf in jax.tree.leaves(row.dues)) for row in rows}) == 1
+    cut = [eqx.tree_at(lambda r: r.moments.third, row, row.moments.third[..., :kept]) for row in rows]
+    return cut if same else [dataclasses.replace(row, dues=None) for row in cut]
 
 
 def merge_all(rows: Row, xp: Any = np, tail_length: int | None = None) -> Row:

@@ -15,10 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mcengine import numerics
+from mcengine import numerics, weights
 from mcengine.controls import pilot_size
 from mcengine.distributions import as_parameter, choice
 from mcengine.distributions.univariate import concrete
+
+# Of a factor in float32: what is larger multiplies what is as good as 0.
+LARGEST_LOG = 80.0
 
 
 @runtime_checkable
@@ -127,9 +130,37 @@ def log_density(
     return jnp.where(mine[1] > -jnp.inf, mine[0] - jnp.where(mine[1] > -jnp.inf, mine[1], 0.0), jnp.inf)
 
 
+def dues(
+    heuristic: Heuristic, log_c: Float[Array, "k *shape"], log_density: Float[Array, "*shape"]
+) -> tuple[Float[Array, "k *shape"], Float[Array, "k *shape"]]:
+    """(a, b) with which |w f| and (w f)^2 of every sample, whoever drew it, count for what component k is due.
+
+    sum a_k |w f| and sum b_k (w f)^2 over all samples have the means of sum |w f| and sum (w f)^2 over those that k
+    draws: a_k = r_k g_k and b_k = r_k g_k^2, r_k = c_k / sum c_i the chance that k drew x (of those with h_i > 0), and
+    g_k = (h_k / c_k) / (h_i / c_i) what makes the weight of i, which drew it, that of k. So a lamp's samples tell what
+    the few that a BSDF sends there will bring, before there is one.
+
+    **Arguments:** `log_density`, what the function of that name gave for the component that drew each sample.
+    """
+    if isinstance(heuristic, Balance | Optimal):
+        share = weights.from_log(_less(log_c, log_density))
+        return share, share
+    log_h = heuristic.log_weights(log_c)
+    counts = log_h > -jnp.inf
+    log_share = jnp.where(counts, _less(log_c, jax.nn.logsumexp(log_c, axis=0, where=counts)), -jnp.inf)
+    # log(c_i / h_i) is +inf for a sample that counts nothing.
+    log_g = jnp.where(counts & (log_density < jnp.inf)[None], log_h - _less(log_c, log_density), -jnp.inf)
+    first, second = (weights.from_log(jnp.minimum(log_share + power * log_g, LARGEST_LOG)) for power in (1, 2))
+    return first, second
+
+
+def _less(log_c: Float[Array, "k *shape"], log_density: Float[Array, "*shape"]) -> Float[Array, "k *shape"]:
+    return weights.log_ratio(log_c, jnp.broadcast_to(log_density, log_c.shape))
+
+
 def mixture_log_density(log_c: Float[Array, "k *shape"]) -> Float[Array, "*shape"]:
     """log sum_k c_k, c_k = alpha_k q_k: what `Balance` divides by, whoever drew the sample."""
-    return jax.nn.logsumexp(log_c, axis=0)
+    return choice.log_sum_exp(list(log_c))
 
 
 def log_terms(mixture: Any, x: Any) -> Float[Array, " k"]:

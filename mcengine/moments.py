@@ -8,18 +8,15 @@ its largest |w f|, so that float32 kernels reach 1e-300 and changing a scale rou
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from mcengine import numerics
-from mcengine.columns import Column, beside, corrected, finite, mark, residuals, weighted
+from mcengine.columns import AnyArray, Column, beside, column_sums, corrected, finite, mark, residuals, weighted
+from mcengine.dues import Dues, Factors, dues_of
 from mcengine.exact_sums import exact_sums
-
-# NumPy on the host, JAX in kernels; with leading axes where many rows are held at once.
-AnyArray = jax.Array | np.ndarray
 
 # Outputs that keep a tail for k-hat, and how much of a tail.
 MAX_TAILED = 16
@@ -83,14 +80,7 @@ class Row(eqx.Module):
 
     moments: Moments
     stats: SampleStats
-
-
-def column_sums(values: Float[Array, "C n"]) -> Float[Array, " C"]:
-    """Sum in two stages: 512 running sums, then those. Rounding grows with n/512 instead of n."""
-    columns, n = values.shape
-    if n % 512:
-        return jnp.sum(values, axis=-1)
-    return jnp.sum(jnp.sum(values.reshape(columns, n // 512, 512), axis=1), axis=-1)
+    dues: Dues | None = None
 
 
 def row_of_block(
@@ -108,6 +98,7 @@ def row_of_block(
     covariance: str | None = "diagonal",
     exact: bool = False,
     skewness: bool = False,
+    factors: Factors | None = None,
     num_denominators: int = 0,
     tailed: tuple[int, ...] | None = None,
 ) -> Row:
@@ -118,9 +109,9 @@ def row_of_block(
     column; `controls`, auxiliary columns (log_w, values) too, or taken out of the outputs where their `coefficients`
     are known; `indicator` promises that f is 0, 1 or NaN; `tail_length`, how much of the tail of |w f| to keep;
     `covariance`, "full" for cross terms of all columns, None to leave out the sums of squares over samples; `exact`
-    asks for exact totals, not for gradients; `skewness`, for third moments of units; the last `num_denominators` values
-    are what others are divided by, auxiliary columns too; `tailed`, the columns that keep a tail, by default the first
-    outputs and the denominator.
+    asks for exact totals, not for gradients; `skewness`, for third moments of units; `factors`, how samples count for
+    what a mixture's components are due; the last `num_denominators` values are what others are divided by, auxiliary
+    columns too; `tailed`, the columns that keep a tail, by default the first outputs and the denominator.
     """
     num_outputs, n = len(values) - num_denominators, values.shape[1]
     valid = (jnp.arange(n, dtype=num_valid.dtype) < num_valid)[None, :]
@@ -154,6 +145,7 @@ def row_of_block(
     num_thirds = 1 + 2 * (num_denominators + with_denominator) if skewness else 0
     num_aux = len(used.y) if covariance == "full" else num_aux
     moments = _moments(used, total, num_valid, valid, unit_size, num_aux, num_thirds)
+    tailed_columns = _tailed(num_outputs, with_denominator) if tailed is None else np.asarray(tailed)
     seen = slice(None) if controls is None else slice(num_outputs)
     stats = _sample_stats(
         Column(*(part[seen] for part in raw)),
@@ -163,11 +155,14 @@ def row_of_block(
         removed=removed[seen],
         known=moments if transform is None and controls is None and unit_size == 1 else None,
         positive=f is None,
-        tailed=_tailed(num_outputs, with_denominator) if tailed is None else np.asarray(tailed),
+        tailed=tailed_columns,
         tail_length=tail_length,
         squares=covariance is not None,
     )
-    return Row(moments, stats)
+    dues = None
+    if factors is not None:
+        dues = dues_of(Column(*(part[tailed_columns] for part in used)), num_valid, factors)
+    return Row(moments, stats, dues)
 
 
 def _tailed(num_outputs: int, with_denominator: bool) -> np.ndarray:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcengine import numerics
+from mcengine import dues, numerics
 from mcengine.caching import is_traced, shapes_of
 from mcengine.distributions import event_struct
 from mcengine.execution.blocks import Layout, Work
@@ -206,4 +206,5 @@ def select(row: Row, part: Part) -> Row:
         s.max_abs[..., columns], s.hits[..., columns], s.removed[..., columns], s.log_tail[..., tails, :],
         s.tail_hits[..., tails],
     )  # fmt: skip
-    return Row(moments, stats)
+    outputs = tails[: min(part.stop - part.start, MAX_TAILED)]
+    return Row(moments, stats, dues.select(row.dues, outputs))

@@ -110,7 +110,7 @@ def _not_binomial(part: Part) -> Part:
 
 
 def _floats(parts: Parts, covariance: str | None, source: Any) -> Floats:
-    """How many floats a sample (uniforms and outputs) and a row need."""
+    """How many floats a sample (uniforms, outputs, densities of components) and a row need."""
     outputs = max(parts.num_outputs, 1)
     if covariance == "full" and outputs > MAX_FULL:
         raise ValueError(
@@ -118,7 +118,10 @@ def _floats(parts: Parts, covariance: str | None, source: Any) -> Floats:
         )
     event = jax.tree.leaves(event_struct(source))
     uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in event)
-    return Floats(uniforms + outputs, ROW_COLUMNS * outputs + (outputs * outputs if covariance == "full" else 0))
+    components = len(getattr(mixture_of(source), "components", ()))
+    return Floats(
+        uniforms + outputs + components, ROW_COLUMNS * outputs + (outputs * outputs if covariance == "full" else 0)
+    )
 
 
 def _settled(points: Any, budget: Any) -> Any:

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from mcengine import diagnostics, numerics
+from mcengine import diagnostics, dues, numerics
 from mcengine.columns import finite
 from mcengine.moments import AnyArray, Moments, Row, SampleStats
 
@@ -119,7 +119,7 @@ def _finish_columns(row: Row, recipe: Recipe, xp: Any) -> Columns:
     k, heavy, k_left = (_pad(x, num_outputs, xp) for x in (k, heavy, k_left))
     codes = diagnostics.status_codes(
         hits=hits, num_samples=num_samples, num_units=moments.count[..., None], value=value, std_error=std_error,
-        k=heavy, k_left=k_left, ess=ess, share=share, bias=xp.abs(bias),
+        k=heavy, k_left=k_left, hardly_met=_hardly_met(row, recipe, xp), ess=ess, share=share, bias=xp.abs(bias),
         nonfinite=(stats.num_nonfinite[..., None] > 0) | overflown, weak=weak, lacking=lacking, missed=recipe.missed,
         exact_interval=recipe.binomial, indicator=recipe.indicator, tied=tied, epsilon=recipe.epsilon, xp=xp,
     ).astype(xp.int32)  # fmt: skip
@@ -202,6 +202,18 @@ def _units_tie(row: Row, recipe: Recipe, k: Any, xp: Any) -> Any:
     discrete = xp.isnan(_pad(k, number, xp)[..., :number])
     few = (m.count < MAX_TIED) & (m.count < s.num_samples)
     return equal & vary & discrete & few[..., None]
+
+
+def _hardly_met(row: Row, recipe: Recipe, xp: Any) -> Any:
+    """Outputs to which a component of the mixture was due to contribute that hardly met the integrand, [..., K].
+
+    Of means alone: a ratio's residuals are not what its numerator's samples are.
+    """
+    nowhere = xp.zeros(row.moments.mean[..., : recipe.num_outputs].shape, dtype=bool)
+    if row.dues is None or recipe.self_normalised:
+        return nowhere
+    found = dues.hardly_met(row.dues, row.moments, row.stats.num_samples, pairs(row.moments, xp), xp)
+    return xp.concatenate([found, nowhere[..., found.shape[-1] :]], axis=-1)
 
 
 def _is_weak(m: Moments, xp: Any) -> Any:

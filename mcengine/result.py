@@ -166,8 +166,8 @@ class Estimate(eqx.Module):
             raise ValueError("merge: needs single estimates, not batches from vmap.")
         if all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (self.row, other.row)), strict=True)):
             raise ValueError("merge: both are the same samples; draw them with different keys.")
-        rows, alike = merging.RowTree(), merging.with_same_thirds(self.row, other.row)
-        for row in alike:
+        rows = merging.RowTree()
+        for row in merging.alike(self.row, other.row):
             rows.append(jax.tree.map(lambda leaf: np.asarray(leaf)[None], row))
         seconds = None if self.seconds is None or other.seconds is None else self.seconds + other.seconds
         # Binomial only together; a bound on w f must hold for both.

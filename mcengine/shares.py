@@ -190,6 +190,6 @@ def _pilot(key: Array, problem: Any, equal: Mixture, count: int) -> SharePilot |
 @partial(jax.jit, static_argnames=("static", "size"))
 def _draw(dynamic: Any, key: Array, index: Array, *, static: Static, size: int) -> tuple[Any, Array, Any]:
     """(log w, values of f in rows, log(q_k / K) in rows) of one block."""
-    log_w, value, _, log_terms = weigh(join(dynamic, static), key, index, size)
-    rows = [leaf.astype(numerics.float_dtype()).reshape(-1, size) for leaf in jax.tree.leaves(value)]
-    return log_w, jnp.concatenate(rows), log_terms
+    block = weigh(join(dynamic, static), key, index, size)
+    rows = [leaf.astype(numerics.float_dtype()).reshape(-1, size) for leaf in jax.tree.leaves(block.value)]
+    return block.log_w, jnp.concatenate(rows), block.log_terms

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mcengine"
 FLOORS = {
     "numerics": 0, "pareto": 0, "weights": 0, "moments": 0, "merging": 0, "points": 0,
-    "exact_sums": 0, "columns": 0, "caching": 0, "laws": 0,
+    "exact_sums": 0, "columns": 0, "dues": 0, "caching": 0, "laws": 0,
     "distributions": 1, "problem": 1, "proposals": 1, "weighting": 1, "budgets": 1, "diagnostics": 1, "recipe": 1,
     "result": 1, "mis": 1, "controls": 1, "sequences": 1, "betting": 1, "covariance": 1, "functionals": 1,
     "coupling": 1, "intervals": 1, "printing": 1, "crossing": 1,

@@ -68,7 +68,7 @@ class BatchMeans:
 @partial(jax.jit, static_argnames=("static", "size"))
 def _products(dynamic, key: Array, index: Array, *, static: Static, size: int) -> Array:
     """w f of every output, [K, n]; 0 where it is not finite, as in the moments."""
-    log_w, value, _, _ = weigh(join(dynamic, static), key, index, size)
+    log_w, value, *_ = weigh(join(dynamic, static), key, index, size)
     columns = jnp.concatenate(
         [leaf.astype(numerics.float_dtype()).reshape(-1, size) for leaf in jax.tree.leaves(value)]
     )

@@ -15,15 +15,18 @@ from jaxtyping import Array
 
 from mcengine import merging, mis, moments, numerics, pareto, weights
 from mcengine.caching import Static, join, shapes_of, split
-from mcengine.distributions import Labelled
+from mcengine.distributions import Labelled, Mixture
+from mcengine.dues import Factors
 from mcengine.execution.packing import pack
 from mcengine.execution.settings import Execution
 from mcengine.moments import MAX_TAIL, MAX_TAILED, Row
+from mcengine.points.batches import Batches
+from mcengine.points.units import Prefixes
 
 # Blocks that keep a tail for k-hat cover the first so many samples.
 TAIL_SAMPLES = 2**22
 MAX_BLOCK = 2**18
-# Floats (uniforms and outputs) of one block, so that they stay near the processor.
+# Floats (uniforms, outputs, densities of components) of one block, so that they stay near the processor.
 BLOCK_FLOATS = 2**20
 # A block has at least so many samples, to be worth its row, unless their floats are too many even so.
 LEAST_SAMPLES, MOST_FLOATS = 256, 2**24
@@ -57,7 +60,7 @@ class Layout(NamedTuple):
 
 
 class Floats(NamedTuple):
-    """How many floats one sample (uniforms and outputs) and one row need."""
+    """How many floats one sample (uniforms, outputs, densities of components) and one row need."""
 
     sample: int
     row: int
@@ -146,20 +149,34 @@ def _gathered(chunk: Callable[[Array], Row], first: Array, parts: int) -> Row:
     return merging.merge_all(lax.map(of, starts), jnp)
 
 
-def weigh(work: Work, key: Array, index: Array, size: int) -> tuple[Array | None, Any, Any, Array | None]:
-    """Samples of one block: (log_w or None where all are 0, values of f, x, log(alpha_k q_k) where somebody asks)."""
+class Weighed(NamedTuple):
+    """Samples of one block: log w (None where all are 0), values of f, and x.
+
+    For a mixture log(alpha_k q_k) too, and the factors of what its components are due where points have structure.
+    """
+
+    log_w: Array | None
+    value: Any
+    x: Any
+    log_terms: Array | None
+    factors: Factors | None
+
+
+def weigh(work: Work, key: Array, index: Array, size: int) -> Weighed:
+    """Draw the samples of block `index` and weigh them."""
     problem, proposal = work.problem, work.proposal
     source = problem.plain if proposal is None else proposal
     x, log_q, log_terms = _draw(work, key, index, size, source)
-    # Weight and value both read x, and so do all sums behind them.
-    x = numerics.fence(x)
-    log_w = None
+    log_w, factors = None, None
     if proposal is not None or problem.plain is not problem.target:
         log_q = numerics.over_samples(source.log_prob)(x) if log_q is None else log_q
         # [n], or [K, n] from a target with a weight for each output, which the proposal's one density serves.
         log_p = numerics.over_samples(problem.target.log_prob)(x)
         log_w = weights.log_ratio(log_p, jnp.broadcast_to(log_q, log_p.shape))
-    return log_w, numerics.over_samples(problem.integrand)(x), x, log_terms
+    if log_terms is not None and _has_structure(work.points):
+        assert log_q is not None
+        factors = Factors(mixture_of(source).weights, *mis.dues(_heuristic(work), log_terms, log_q))
+    return Weighed(log_w, numerics.over_samples(problem.integrand)(x), x, log_terms, factors)
 
 
 def _row_of_chunk(
@@ -174,7 +191,7 @@ def _row_of_chunk(
     tail_length: int,
     exact: bool,
 ) -> Row:
-    log_w, value, x, log_terms = weigh(work, key, index, size)
+    log_w, value, x, log_terms, factors = weigh(work, key, index, size)
     dtype = numerics.float_dtype()
     columns = jnp.concatenate([leaf.astype(dtype).reshape(-1, size) for leaf in jax.tree.leaves(value)])
     mixture = mixture_of(work.problem.plain if work.proposal is None else work.proposal)
@@ -186,21 +203,34 @@ def _row_of_chunk(
         controls=controls, coefficients=work.coefficients,
         indicator=bool(getattr(work.problem, "is_indicator", False)), unit_size=unit_size, tail_length=tail_length,
         covariance=work.covariance, exact=exact, skewness=work.points.unit_size >= LONG_UNIT,
-        num_denominators=work.layout.num_denominators, tailed=work.layout.tailed,
+        factors=factors, num_denominators=work.layout.num_denominators, tailed=work.layout.tailed,
     )  # fmt: skip
 
 
 def _draw(work: Work, key: Array, index: Array, size: int, source: Any) -> tuple[Any, Array | None, Array | None]:
-    """(samples, what stands for their log q where known, log(alpha_k q_k) of a mixture where somebody asks)."""
-    wants_terms = getattr(work.controls, "needs_terms", False)
-    if work.mis is None and not wants_terms:
-        return *work.points.draw(key, index, size, source), None
+    """(samples, what stands for their log q where known, log(alpha_k q_k) of a mixture)."""
     mixture = mixture_of(source)
-    (x, chosen), _ = work.points.draw(key, index, size, Labelled(mixture))
-    terms = numerics.over_samples(partial(mis.log_terms, mixture))(x)
-    log_terms = numerics.fence(terms)
-    heuristic = mis.Balance() if work.mis is None else work.mis
-    return x, mis.log_density(heuristic, log_terms, chosen), log_terms
+    by_component = work.mis is not None or getattr(work.controls, "needs_terms", False)
+    drawn, log_q = work.points.draw(key, index, size, Labelled(mixture) if by_component else source)
+    x, chosen = drawn if by_component else (drawn, None)
+    # Weight and value both read x, and so do all sums behind them.
+    x = numerics.fence(x)
+    if not isinstance(mixture, Mixture):
+        return x, log_q, None
+    # Once for all that read them, and not inside the loop that draws.
+    log_terms = numerics.fence(numerics.over_samples(partial(mis.log_terms, mixture))(x))
+    if chosen is None:
+        return x, mis.mixture_log_density(log_terms), log_terms
+    return x, mis.log_density(_heuristic(work), log_terms, chosen), log_terms
+
+
+def _heuristic(work: Work) -> mis.Heuristic:
+    return mis.Balance() if work.mis is None else work.mis
+
+
+def _has_structure(points: Any) -> bool:
+    """Whether samples depend on each other, so that less varies than among independent ones."""
+    return isinstance(points, Prefixes) or (points.unit_size > 1 and not isinstance(points, Batches))
 
 
 def mixture_of(source: Any) -> Any:

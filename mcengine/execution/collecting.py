@@ -25,7 +25,7 @@ def collect_samples(work: Work, key: Array, num_samples: int, plan: Plan) -> tup
 
 @partial(jax.jit, static_argnames=("static", "size"))
 def _samples(dynamic, key: Array, index: Array, *, static: Static, size: int):
-    log_w, value, _, _ = weigh(join(dynamic, static), key, index, size)
+    log_w, value, *_ = weigh(join(dynamic, static), key, index, size)
     if log_w is not None and log_w.ndim > 1:
         raise ValueError("TailRisk: the problem weighs each output by itself, so its values have no common law.")
     (loss,) = jax.tree.leaves(value)

@@ -1,0 +1,86 @@
+"""What each component of a mixture proposal is due to contribute, by the densities of all: a sign of those hardly met.
+
+Points with structure, and fixed counts, take nearly all variance away where every component does its own part. What is
+left may be one that meets the integrand by itself once in many units: until it does, units are alike and their error
+bar is next to nothing. The samples of the others know better: where a BSDF and a lamp share the work, the lamp's
+samples tell how often directions of the BSDF meet the lamp, and what each of them will bring.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from mcengine import numerics
+from mcengine.columns import AnyArray, Column, column_sums, finite
+
+# A component is hardly met by so few equal contributions, all units together, and by less than one in two units: no
+# points spread it evenly then, and it varies like counts of rare events.
+FEW_CONTRIBUTIONS = 20.0
+A_UNIT = 0.5
+# Its own variance is missing where it is more than so many times what units show: half of what was due has come.
+MISSING = 2.0
+
+
+class Dues(eqx.Module):
+    """Expected sums over the samples of each of G components: `first` of |y|, `second` of y^2, w f = 2^exponent y.
+
+    Of the columns D that keep a tail; see `mis.dues` for how every sample counts for all components. `drawn` is how
+    many samples a component draws.
+    """
+
+    drawn: Float[AnyArray, "*rows G"]
+    exponent: Float[AnyArray, "*rows D"]
+    first: Float[AnyArray, "*rows D G"]
+    second: Float[AnyArray, "*rows D G"]
+
+
+class Factors(NamedTuple):
+    """How every sample of a block counts for what each component is due: its share, and a and b of `mis.dues`."""
+
+    alpha: Float[Array, " G"]
+    a: Float[Array, "G n"]
+    b: Float[Array, "G n"]
+
+
+def dues_of(columns: Column, num_valid: Array, factors: Factors) -> Dues:
+    """Those of a block, of which the first `num_valid` samples count."""
+    exponent, y, (alpha, a, b) = lax.stop_gradient((columns.exponent, columns.y, factors))
+    # An output at a time: all of them times all components would be many.
+    first = jnp.stack([column_sums(a * jnp.abs(row)) for row in y[:, None]])
+    second = jnp.stack([column_sums(b * (row * row)) for row in y[:, None]])
+    return Dues(alpha * num_valid.astype(alpha.dtype), exponent, first, second)
+
+
+def merge(a: Dues | None, b: Dues | None, xp: Any) -> Dues | None:
+    """Those of two disjoint sets of samples; None where one of them has none."""
+    if a is None or b is None:
+        return None
+    exponent = xp.maximum(a.exponent, b.exponent)
+    scales = [numerics.two_to(x.exponent - finite(exponent, xp), xp)[..., None] for x in (a, b)]
+    first = a.first * scales[0] + b.first * scales[1]
+    second = a.second * scales[0] ** 2 + b.second * scales[1] ** 2
+    return Dues(a.drawn + b.drawn, exponent, first, second)
+
+
+def select(dues: Dues | None, tails: list[int]) -> Dues | None:
+    """Those of some of the columns."""
+    if dues is None:
+        return None
+    return Dues(dues.drawn, dues.exponent[..., tails], dues.first[..., tails, :], dues.second[..., tails, :])
+
+
+def hardly_met(dues: Dues, moments: Any, num_samples: Any, pairs: Any, xp: Any) -> Any:
+    """Whether some component is hardly met and what it was due has not come, for the first outputs, [..., D].
+
+    `pairs` divides sums of squares of units to be the variance of their mean.
+    """
+    num_tailed = dues.exponent.shape[-1]
+    scale = numerics.two_to(finite(moments.exponent[..., :num_tailed], xp) - finite(dues.exponent, xp), xp)
+    seen = scale**2 * moments.m2[..., :num_tailed] / pairs[..., None]
+    squared, second = dues.first**2, dues.second
+    few = squared < second * xp.minimum(A_UNIT * moments.count, FEW_CONTRIBUTIONS)[..., None, None]
+    within = second - squared / xp.maximum(dues.drawn, 1.0)[..., None, :]
+    return xp.any(few & (within > MISSING * (seen * num_samples[..., None] ** 2)[..., None]), axis=-1)
