@@ -180,8 +180,8 @@ def status_codes(
     equal and cannot be dominated. `indicator` says that w f is 0 or 1, so that misses count like hits; `tied`, that all
     units were equal by chance; `lacking`, that large weights that were due have not come; `hardly_met`, that a
     component of the proposal was due to contribute and has not (`mcengine.dues`). `k_left` is the k-hat of what
-    controls left, NaN where that is not worth a word: of a short tail it is rough, and raises no more than `HEAVY_TAIL`.
-    What rounding left is no tail.
+    controls left, NaN where that is not worth a word: of a short tail it is rough, and raises no more than
+    `HEAVY_TAIL`. What rounding left is no tail.
     """
     rounded = (std_error <= ROUNDING_ULPS * epsilon * xp.abs(value)) & (not exact_interval)
     k_any = xp.fmax(k, xp.where(rounded, xp.nan, k_left))

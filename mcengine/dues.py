@@ -22,6 +22,8 @@ FEW_CONTRIBUTIONS = 20.0
 A_UNIT = 0.5
 # Its own variance is missing where it is more than so many times what units show: half of what was due has come.
 MISSING = 2.0
+# Of the squares: equal contributions leave so little of them in float32.
+ROUNDING = 1e-5
 
 
 class Dues(eqx.Module):
@@ -51,7 +53,7 @@ def dues_of(columns: Column, num_valid: Array, factors: Factors) -> Dues:
     # An output at a time: all of them times all components would be many.
     first = jnp.stack([column_sums(a * jnp.abs(row)) for row in y[:, None]])
     second = jnp.stack([column_sums(b * (row * row)) for row in y[:, None]])
-    return Dues(alpha * num_valid.astype(alpha.dtype), exponent, first, second)
+    return Dues(alpha.astype(y.dtype) * num_valid.astype(y.dtype), exponent, first, second)
 
 
 def merge(a: Dues | None, b: Dues | None, xp: Any) -> Dues | None:
@@ -82,5 +84,5 @@ def hardly_met(dues: Dues, moments: Any, num_samples: Any, pairs: Any, xp: Any) 
     seen = scale**2 * moments.m2[..., :num_tailed] / pairs[..., None]
     squared, second = dues.first**2, dues.second
     few = squared < second * xp.minimum(A_UNIT * moments.count, FEW_CONTRIBUTIONS)[..., None, None]
-    within = second - squared / xp.maximum(dues.drawn, 1.0)[..., None, :]
+    within = (1.0 - ROUNDING) * second - squared / xp.maximum(dues.drawn, 1.0)[..., None, :]
     return xp.any(few & (within > MISSING * (seen * num_samples[..., None] ** 2)[..., None]), axis=-1)

@@ -106,6 +106,14 @@ def test_components_that_all_meet_the_integrand_are_not_flagged(key, points, num
     assert np.mean(runs.status_code == mc.Status.OK) > 0.98
 
 
+def test_equal_contributions_are_not_flagged(key):
+    # A rare component that does what the other does: all weights are 1, and nothing is left to vary.
+    twins = mc.mixture([mc.Normal(0.0, 1.0), mc.Normal(0.0, 1.0)], [0.98, 0.02])
+    constant = mc.Expectation(lambda x: jnp.full_like(x, 3.0), mc.Normal(0.0, 1.0))
+    runs = mc.replicate(jax.random.split(key, 100), constant, twins, budget=mc.Samples(256), points=mc.points.Sobol())
+    assert not np.any(runs.status_code == mc.Status.UNMET_COMPONENT)
+
+
 def test_every_functional_has_its_own(key):
     problem = plane_light()
     both = mc.Expectation(lambda d: {"light": problem.integrand(d), "up": d[2]}, problem.target)
