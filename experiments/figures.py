@@ -1,6 +1,7 @@
 """Log-log figures of variance against sample count, one per problem, as PNG and SVG."""
 
 import math
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -17,6 +18,8 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<"]
 PLAIN = "#808080"
 MAX_PANELS = 6
+# Characters of a line of notes, which must not be wider than its panel; of a legend, beyond which the figure grows.
+NOTE_WIDTH, LEGEND_WIDTH, INCHES_A_CHARACTER = 52, 28, 0.075
 
 
 def draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
@@ -57,6 +60,8 @@ def _figure(problem: str, rows: pd.DataFrame):
     handles = {label: h for axis in axes.flat for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     hollow = Line2D([], [], marker="o", linestyle="", color=PLAIN, markerfacecolor="white")
     handles["hollow: mostly not ok,\nor misses the exact value"] = hollow
+    longest = max(len(line) for label in handles for line in label.split("\n"))
+    figure.set_figwidth(size[0] + INCHES_A_CHARACTER * max(0, longest - LEGEND_WIDTH))
     figure.legend(handles.values(), handles.keys(), loc="outside right center", fontsize=9, frameon=False)
     return figure
 
@@ -107,11 +112,11 @@ def _notes(axis, seen: pd.DataFrame, bottom: float, top: float) -> None:
     axis.set_ylim(bottom * (bottom / top) ** (0.07 * len(lines)), top)
     style = {"transform": axis.transAxes, "ha": "right", "fontsize": 8, "color": "#404040"}
     axis.text(0.98, 0.02, "\n".join(lines), va="bottom", **style)
-    axis.text(0.98, 0.98, "".join(_listed("points above the axis: ", above)), va="top", **style)
+    axis.text(0.98, 0.98, "\n".join(_listed("points above the axis: ", above)), va="top", **style)
 
 
 def _listed(words: str, names: list[str]) -> list[str]:
-    return [words + ", ".join(names)] if names else []
+    return textwrap.wrap(words + ", ".join(names), NOTE_WIDTH) if names else []
 
 
 def look_of(index: int) -> tuple[str, str, str]:
