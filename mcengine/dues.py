@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -20,10 +21,10 @@ from mcengine.columns import AnyArray, Column, column_sums, finite
 # points spread it evenly then, and it varies like counts of rare events.
 FEW_CONTRIBUTIONS = 20.0
 A_UNIT = 0.5
+# Rare among its draws too: of a small share whose every draw contributes about the same, another's would be as good.
+RARE = 0.5
 # Its own variance is missing where it is more than so many times what units show: half of what was due has come.
 MISSING = 2.0
-# Of the squares: equal contributions leave so little of them in float32.
-ROUNDING = 1e-5
 
 
 class Dues(eqx.Module):
@@ -67,6 +68,16 @@ def merge(a: Dues | None, b: Dues | None, xp: Any) -> Dues | None:
     return Dues(a.drawn + b.drawn, exponent, first, second)
 
 
+def are_alike(a: Dues | None, b: Dues | None) -> bool:
+    """Whether both are of components with the same shares, as far as can be told."""
+    if a is None or b is None:
+        return a is b
+    if a.first.shape != b.first.shape:
+        return False
+    of_a, of_b = (np.asarray(x.drawn) / np.sum(x.drawn) for x in (a, b))
+    return np.allclose(of_a, of_b, atol=1e-6)
+
+
 def select(dues: Dues | None, tails: list[int]) -> Dues | None:
     """Those of some of the columns."""
     if dues is None:
@@ -84,5 +95,6 @@ def hardly_met(dues: Dues, moments: Any, num_samples: Any, pairs: Any, xp: Any) 
     seen = scale**2 * moments.m2[..., :num_tailed] / pairs[..., None]
     squared, second = dues.first**2, dues.second
     few = squared < second * xp.minimum(A_UNIT * moments.count, FEW_CONTRIBUTIONS)[..., None, None]
-    within = (1.0 - ROUNDING) * second - squared / xp.maximum(dues.drawn, 1.0)[..., None, :]
-    return xp.any(few & (within > MISSING * (seen * num_samples[..., None] ** 2)[..., None]), axis=-1)
+    within = second - squared / xp.where(dues.drawn > 0, dues.drawn, 1.0)[..., None, :]
+    missing = within > MISSING * (seen * num_samples[..., None] ** 2)[..., None]
+    return xp.any(few & (within > RARE * second) & missing, axis=-1)

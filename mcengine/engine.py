@@ -280,6 +280,6 @@ def _row_in_trace(run: Run, key: Array) -> tuple[Any, Any]:
     if run.pilot is not None:
         row = run_traced(run.pilot.work, pilot_key(key), run.pilot.num_samples, run.pilot.plan)
         # Found once, then fixed: a gradient does not run through the regression.
-        work = jax.lax.stop_gradient(with_coefficients(work, row, run.parts.num_outputs, jnp).coefficients)
-        work = dataclasses.replace(run.work, coefficients=work)
+        found = jax.lax.stop_gradient(with_coefficients(work, row, run.parts.num_outputs, jnp).coefficients)
+        work = dataclasses.replace(work, coefficients=found)
     return run_traced(work, key, run.num_samples or 0, run.plan), row

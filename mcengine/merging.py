@@ -97,9 +97,9 @@ def as_one_unit(row: Row, xp: Any = jnp) -> Row:
 
 
 def alike(*rows: Row) -> list[Row]:
-    """The rows with what all of them keep: third moments are of long units, dues of one number of components."""
+    """The rows with what all of them keep: third moments are of long units, dues of components with the same shares."""
     kept = min(row.moments.third.shape[-1] for row in rows)
-    same = len({tuple(leaf.shape for leaf in jax.tree.leaves(row.dues)) for row in rows}) == 1
+    same = all(dues.are_alike(rows[0].dues, row.dues) for row in rows)
     cut = [eqx.tree_at(lambda r: r.moments.third, row, row.moments.third[..., :kept]) for row in rows]
     return cut if same else [dataclasses.replace(row, dues=None) for row in cut]
 

@@ -17,6 +17,7 @@ from mcengine.distributions import as_distribution, event_struct
 from mcengine.execution.blocks import Floats, Plan, Work, mixture_of, plan_of
 from mcengine.execution.settings import Execution
 from mcengine.mis import Balance, Heuristic, Optimal
+from mcengine.moments import MAX_TAILED
 from mcengine.parts import Part, Parts, functionals_of, observed, parts_of
 from mcengine.points import IID, Allocated, Points, Sobol
 from mcengine.points.batches import Batches, batch_size
@@ -119,9 +120,8 @@ def _floats(parts: Parts, covariance: str | None, source: Any) -> Floats:
     event = jax.tree.leaves(event_struct(source))
     uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in event)
     components = len(getattr(mixture_of(source), "components", ()))
-    return Floats(
-        uniforms + outputs + components, ROW_COLUMNS * outputs + (outputs * outputs if covariance == "full" else 0)
-    )
+    row = ROW_COLUMNS * outputs + 2 * min(outputs, MAX_TAILED) * components
+    return Floats(uniforms + outputs + components, row + (outputs * outputs if covariance == "full" else 0))
 
 
 def _settled(points: Any, budget: Any) -> Any:

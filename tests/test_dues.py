@@ -106,9 +106,27 @@ def test_components_that_all_meet_the_integrand_are_not_flagged(key, points, num
     assert np.mean(runs.status_code == mc.Status.OK) > 0.98
 
 
-def test_equal_contributions_are_not_flagged(key):
+@pytest.mark.parametrize("share", [0.003, 0.02])
+@pytest.mark.parametrize("points", [mc.points.Sobol(), mc.points.Lattice(tent=True)], ids=repr)
+def test_a_small_share_whose_samples_all_contribute_is_not_flagged(key, points, share):
+    proposal = mc.defensive(mc.Normal(0.0, 1.0), mc.Normal(0.5, 1.0), share=share)
+    runs = mc.replicate(jax.random.split(key, 400), SMOOTH, proposal, budget=mc.Samples(256), points=points)
+    assert not np.any(runs.status_code == mc.Status.UNMET_COMPONENT)
+    assert covered(*runs.interval(), SMOOTH.exact) >= 0.9 * 400
+
+
+def test_components_as_controls_under_other_weights_are_not_flagged(key):
+    # What a control is does not depend on who drew the sample, as weights do: nothing can be told.
+    options = {"budget": mc.Samples(512), "points": mc.points.Sobol(), "mis": mc.mis.Power(8.0)}
+    runs = mc.replicate(jax.random.split(key, 50), SMOOTH, MIXTURE, controls=mc.Components(), **options)
+    assert runs.row.dues is None
+    assert not np.any(runs.status_code == mc.Status.UNMET_COMPONENT)
+
+
+@pytest.mark.parametrize("share", [0.002, 0.02])
+def test_equal_contributions_are_not_flagged(key, share):
     # A rare component that does what the other does: all weights are 1, and nothing is left to vary.
-    twins = mc.mixture([mc.Normal(0.0, 1.0), mc.Normal(0.0, 1.0)], [0.98, 0.02])
+    twins = mc.mixture([mc.Normal(0.0, 1.0), mc.Normal(0.0, 1.0)], [1.0 - share, share])
     constant = mc.Expectation(lambda x: jnp.full_like(x, 3.0), mc.Normal(0.0, 1.0))
     runs = mc.replicate(jax.random.split(key, 100), constant, twins, budget=mc.Samples(256), points=mc.points.Sobol())
     assert not np.any(runs.status_code == mc.Status.UNMET_COMPONENT)
@@ -136,6 +154,8 @@ def test_merged_estimates_keep_what_both_have(key):
     independent = mc.estimate(third, SMOOTH, MIXTURE, budget=mc.Samples(512))
     assert independent.row.dues is None
     assert a.merge(independent).row.dues is None
+    other = mc.mixture(MIXTURE.components, [0.6, 0.4])
+    assert a.merge(mc.estimate(third, SMOOTH, other, **options)).row.dues is None
     three = mc.mixture([*MIXTURE.components, mc.Normal(0.0, 2.0)], [0.3, 0.4, 0.3])
     assert a.merge(mc.estimate(third, SMOOTH, three, **options)).row.dues is None
 

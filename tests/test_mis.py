@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,6 +62,25 @@ def test_the_balance_heuristic_is_the_mixtures_density():
     for chosen in range(3):
         got = mc.mis.log_density(mc.mis.Balance(), log_c, jnp.full(50, chosen))
         np.testing.assert_allclose(got, jax.vmap(mixture.log_prob)(x), rtol=1e-5, atol=1e-5)
+
+
+class Moved(eqx.Module):
+    """A proposal of somebody else's that happens to have a mixture inside, and another density."""
+
+    mixture: mc.distributions.Mixture
+    by: float
+
+    def sample(self, key):
+        return self.mixture.sample(key) + self.by
+
+    def log_prob(self, x):
+        return self.mixture.log_prob(x - self.by)
+
+
+def test_a_proposal_with_a_mixture_inside_keeps_its_own_density(key):
+    moved = Moved(mc.mixture([STANDARD, mc.Normal(3.0, 1.0)], [0.5, 0.5]), 0.5)
+    run = mc.estimate(key, mc.Expectation(lambda x: x * x, STANDARD), moved, budget=mc.Samples(100_000))
+    assert abs(run.value - 1.0) < 4 * run.std_error
 
 
 def test_limits_of_the_family():

@@ -22,6 +22,7 @@ from mcengine.execution.settings import Execution
 from mcengine.moments import MAX_TAIL, MAX_TAILED, Row
 from mcengine.points.batches import Batches
 from mcengine.points.units import Prefixes
+from mcengine.proposals import Defensive, MultiSample
 
 # Blocks that keep a tail for k-hat cover the first so many samples.
 TAIL_SAMPLES = 2**22
@@ -32,6 +33,8 @@ BLOCK_FLOATS = 2**20
 LEAST_SAMPLES, MOST_FLOATS = 256, 2**24
 # Units of so many samples are few, so that their skewness matters; there are thousands of antithetic pairs.
 LONG_UNIT = 8
+# Proposals whose density is that of the mixture that they are, or have inside.
+MIXTURES = (Mixture, MultiSample, Defensive)
 # Floats of the rows of one call.
 CALL_FLOATS = 2**23
 # Rows of a unit's chunks held before they are merged.
@@ -173,8 +176,7 @@ def weigh(work: Work, key: Array, index: Array, size: int) -> Weighed:
         # [n], or [K, n] from a target with a weight for each output, which the proposal's one density serves.
         log_p = numerics.over_samples(problem.target.log_prob)(x)
         log_w = weights.log_ratio(log_p, jnp.broadcast_to(log_q, log_p.shape))
-    if log_terms is not None and _has_structure(work.points):
-        assert log_q is not None
+    if log_terms is not None and log_q is not None and _has_dues(work):
         factors = Factors(mixture_of(source).weights, *mis.dues(_heuristic(work), log_terms, log_q))
     return Weighed(log_w, numerics.over_samples(problem.integrand)(x), x, log_terms, factors)
 
@@ -208,14 +210,14 @@ def _row_of_chunk(
 
 
 def _draw(work: Work, key: Array, index: Array, size: int, source: Any) -> tuple[Any, Array | None, Array | None]:
-    """(samples, what stands for their log q where known, log(alpha_k q_k) of a mixture)."""
+    """(samples, what stands for their log q where known, log(alpha_k q_k) of a mixture where somebody reads them)."""
+    by_component = work.mis is not None or _with_components(work)
     mixture = mixture_of(source)
-    by_component = work.mis is not None or getattr(work.controls, "needs_terms", False)
     drawn, log_q = work.points.draw(key, index, size, Labelled(mixture) if by_component else source)
     x, chosen = drawn if by_component else (drawn, None)
     # Weight and value both read x, and so do all sums behind them.
     x = numerics.fence(x)
-    if not isinstance(mixture, Mixture):
+    if not by_component and (work.proposal is None or type(source) not in MIXTURES):
         return x, log_q, None
     # Once for all that read them, and not inside the loop that draws.
     log_terms = numerics.fence(numerics.over_samples(partial(mis.log_terms, mixture))(x))
@@ -224,12 +226,22 @@ def _draw(work: Work, key: Array, index: Array, size: int, source: Any) -> tuple
     return x, mis.log_density(_heuristic(work), log_terms, chosen), log_terms
 
 
+def _with_components(work: Work) -> bool:
+    return getattr(work.controls, "needs_terms", False)
+
+
 def _heuristic(work: Work) -> mis.Heuristic:
     return mis.Balance() if work.mis is None else work.mis
 
 
-def _has_structure(points: Any) -> bool:
-    """Whether samples depend on each other, so that less varies than among independent ones."""
+def _has_dues(work: Work) -> bool:
+    """Whether points depend on each other, so that less varies than among independent ones; and dues can be told.
+
+    They cannot of components as controls under weights that depend on who drew a sample: the controls do not.
+    """
+    points = work.points
+    if _with_components(work) and work.mis is not None:
+        return False
     return isinstance(points, Prefixes) or (points.unit_size > 1 and not isinstance(points, Batches))
 
 
