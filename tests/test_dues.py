@@ -39,9 +39,8 @@ def test_dues_are_what_each_component_contributes(heuristic):
     np.testing.assert_allclose(from_all, by_itself, rtol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e-30])
-@pytest.mark.parametrize("block_size", [32, None])
-def test_dues_are_the_same_however_the_work_is_cut_up(key, scale, block_size):
+@pytest.mark.parametrize(("block_size", "scale"), [(32, 1e-30), (None, 1.0)])
+def test_dues_are_the_same_however_the_work_is_cut_up(key, block_size, scale):
     problem = mc.Expectation(lambda x: {"a": scale * jnp.exp(0.5 * x), "b": x}, mc.Normal(0.0, 1.0))
     options = {"budget": mc.Samples(2**11), "points": mc.points.Sobol(128)}
     found = [
@@ -59,9 +58,9 @@ def test_dues_are_the_same_however_the_work_is_cut_up(key, scale, block_size):
 
 LIGHTS = [
     pytest.param(0.5, mc.points.Sobol(), 256, id="a third of the runs meets the lamp by no cosine"),
-    pytest.param(0.0, mc.points.Stratified(), 256, id="under the lamp"),
+    pytest.param(0.0, mc.points.Stratified(), 256, id="under the lamp", marks=pytest.mark.battery),
     pytest.param(2.0, mc.points.Sobol(), 1024, id="far away, where two runs in three see next to no variance"),
-    pytest.param(2.0, mc.points.Lattice(), 4096, id="far away, met now and then"),
+    pytest.param(2.0, mc.points.Lattice(), 4096, id="far away, met now and then", marks=pytest.mark.battery),
 ]
 
 
@@ -89,7 +88,9 @@ def test_fixed_counts_are_flagged_too(key):
     assert covered(low[ok], high[ok], problem.exact) >= least_covered(int(ok.sum()))
 
 
-@pytest.mark.parametrize("heuristic", [mc.mis.Power(), mc.mis.Maximum()], ids=repr)
+@pytest.mark.parametrize(
+    "heuristic", [mc.mis.Power(), pytest.param(mc.mis.Maximum(), marks=pytest.mark.battery)], ids=repr
+)
 def test_weights_that_leave_the_lamp_to_its_samples_need_no_flag(key, heuristic):
     problem = plane_light(x=0.5)
     options = {"budget": mc.Samples(256), "points": mc.points.Sobol(), "mis": heuristic}
@@ -98,8 +99,11 @@ def test_weights_that_leave_the_lamp_to_its_samples_need_no_flag(key, heuristic)
     assert covered(*runs.interval(), problem.exact) >= least_covered(400)
 
 
-@pytest.mark.parametrize("num_samples", [256, 4096])
-@pytest.mark.parametrize("points", [mc.points.Antithetic(), mc.points.Sobol(), mc.points.Lattice(tent=True)], ids=repr)
+@pytest.mark.parametrize(
+    ("points", "num_samples"),
+    [(mc.points.Antithetic(), 256), (mc.points.Sobol(), 4096), (mc.points.Lattice(tent=True), 256)],
+    ids=repr,
+)
 def test_components_that_all_meet_the_integrand_are_not_flagged(key, points, num_samples):
     options = {"budget": mc.Samples(num_samples), "points": points}
     runs = mc.replicate(jax.random.split(key, 400), SMOOTH, MIXTURE, **options)
@@ -136,14 +140,13 @@ def test_every_functional_has_its_own(key):
     problem = plane_light()
     both = mc.Expectation(lambda d: {"light": problem.integrand(d), "up": d[2]}, problem.target)
     options = {"budget": mc.Samples(256), "points": mc.points.Sobol()}
-    functionals = [mc.Mean(), mc.Mean("up"), mc.Mean("light")]
-    seen = set()
-    for one in jax.random.split(key, 20):
-        all_of_it, up, light = mc.estimate(one, both, cosine_and_lamp(problem), functional=functionals, **options)
-        assert up.ok
-        assert (all_of_it.status, all_of_it.status_codes["up"]) == (light.status, mc.Status.OK)
-        seen.add(light.status)
-    assert seen == {mc.Status.OK, mc.Status.UNMET_COMPONENT}
+    options["functional"] = [mc.Mean(), mc.Mean("up"), mc.Mean("light")]
+    keys = jax.random.split(key, 40)
+    all_of_it, up, light = mc.replicate(keys, both, cosine_and_lamp(problem), **options)
+    assert not np.any(up.status_code)
+    np.testing.assert_array_equal(all_of_it.status_codes["light"], light.status_code)
+    np.testing.assert_array_equal(all_of_it.status_codes["up"], up.status_code)
+    assert set(light.status_code) == {mc.Status.OK, mc.Status.UNMET_COMPONENT}
 
 
 def test_merged_estimates_keep_what_both_have(key):
@@ -164,7 +167,7 @@ def test_a_tolerance_reached_by_chance_is_flagged(key):
     # Units that grow stop as soon as they agree, which they do while none of them has met the lamp by a cosine.
     problem, budget = plane_light(x=6.0), mc.Tolerance(rtol=1e-3, atol=0.0, max_samples=2**16)
     options = {"budget": budget, "points": mc.points.Sobol()}
-    runs = [mc.estimate(one, problem, cosine_and_lamp(problem), **options) for one in jax.random.split(key, 20)]
+    runs = [mc.estimate(one, problem, cosine_and_lamp(problem), **options) for one in jax.random.split(key, 10)]
     missed = [run for run in runs if not run.interval()[0] <= problem.exact <= run.interval()[1]]
-    assert len(missed) > 10
+    assert len(missed) > 5
     assert all(run.status == mc.Status.UNMET_COMPONENT for run in missed)
