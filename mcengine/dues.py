@@ -3,7 +3,8 @@
 Points with structure, and fixed counts, take nearly all variance away where every component does its own part. What is
 left may be one that meets the integrand by itself once in many units: until it does, units are alike and their error
 bar is next to nothing. The samples of the others know better: where a BSDF and a lamp share the work, the lamp's
-samples tell how often directions of the BSDF meet the lamp, and what each of them will bring.
+samples tell how often directions of the BSDF meet the lamp, and what each of them will bring. To meet is to find w f
+other than about 0: what comes rarely on top of a large constant is not seen.
 """
 
 from typing import Any, NamedTuple

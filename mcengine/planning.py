@@ -14,7 +14,7 @@ from mcengine.checks import check_densities, check_events, check_tolerance, chec
 from mcengine.controls import UNITS_BESIDES, Components, coefficients
 from mcengine.covariance import check_covariance
 from mcengine.distributions import as_distribution, event_struct
-from mcengine.execution.blocks import Floats, Plan, Work, mixture_of, plan_of
+from mcengine.execution.blocks import Floats, Plan, Work, mixture_of, plan_of, reads_components
 from mcengine.execution.settings import Execution
 from mcengine.mis import Balance, Heuristic, Optimal
 from mcengine.moments import MAX_TAILED
@@ -93,7 +93,7 @@ def prepare(
     if work.controls is not None and layout.num_denominators:
         raise ValueError("estimate: controls are for means; a Ratio has none. Leave one of them out.")
     work = dataclasses.replace(work, layout=layout)
-    floats = _floats(parts, covariance, source)
+    floats = _floats(parts, work, source)
     unit = points.unit_size
     num_samples = budget.count - budget.count % unit if isinstance(budget, Samples) else None
     if num_samples == 0:
@@ -110,16 +110,16 @@ def _not_binomial(part: Part) -> Part:
     return dataclasses.replace(part, recipe=dataclasses.replace(part.recipe, binomial=False))
 
 
-def _floats(parts: Parts, covariance: str | None, source: Any) -> Floats:
+def _floats(parts: Parts, work: Work, source: Any) -> Floats:
     """How many floats a sample (uniforms, outputs, densities of components) and a row need."""
-    outputs = max(parts.num_outputs, 1)
+    outputs, covariance = max(parts.num_outputs, 1), work.covariance
     if covariance == "full" and outputs > MAX_FULL:
         raise ValueError(
             f"estimate: covariance='full' keeps a matrix, for at most {MAX_FULL:,} outputs; here are {outputs:,}."
         )
     event = jax.tree.leaves(event_struct(source))
     uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in event)
-    components = len(getattr(mixture_of(source), "components", ()))
+    components = len(mixture_of(source).components) if reads_components(work) else 0
     row = ROW_COLUMNS * outputs + 2 * min(outputs, MAX_TAILED) * components
     return Floats(uniforms + outputs + components, row + (outputs * outputs if covariance == "full" else 0))
 

@@ -211,19 +211,29 @@ def _row_of_chunk(
 
 def _draw(work: Work, key: Array, index: Array, size: int, source: Any) -> tuple[Any, Array | None, Array | None]:
     """(samples, what stands for their log q where known, log(alpha_k q_k) of a mixture where somebody reads them)."""
-    by_component = work.mis is not None or _with_components(work)
+    by_component = _labels(work)
     mixture = mixture_of(source)
     drawn, log_q = work.points.draw(key, index, size, Labelled(mixture) if by_component else source)
     x, chosen = drawn if by_component else (drawn, None)
     # Weight and value both read x, and so do all sums behind them.
     x = numerics.fence(x)
-    if not by_component and (work.proposal is None or type(source) not in MIXTURES):
+    if not reads_components(work):
         return x, log_q, None
     # Once for all that read them, and not inside the loop that draws.
     log_terms = numerics.fence(numerics.over_samples(partial(mis.log_terms, mixture))(x))
     if chosen is None:
         return x, mis.mixture_log_density(log_terms), log_terms
     return x, mis.log_density(_heuristic(work), log_terms, chosen), log_terms
+
+
+def reads_components(work: Work) -> bool:
+    """Whether the densities of a mixture's components are made by themselves."""
+    return _labels(work) or type(work.proposal) in MIXTURES
+
+
+def _labels(work: Work) -> bool:
+    """Whether somebody asks which component drew a sample."""
+    return work.mis is not None or _with_components(work)
 
 
 def _with_components(work: Work) -> bool:
