@@ -5,6 +5,7 @@ Rules of their own for the derivative: with `where`, XLA's loops over an objecti
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 Logs = Float[Array, "*shape"]
@@ -15,11 +16,8 @@ LARGEST_LOG_WEIGHT = 60.0
 
 @jax.custom_jvp
 def bounded_weight(log_w: Logs) -> Logs:
-    """min(log w, `LARGEST_LOG_WEIGHT`), NaN where w is infinite: of what cannot have been drawn there is no weight.
-
-    The gradient goes on, so that a bad action far beyond is still pushed away.
-    """
-    return jnp.where(log_w == jnp.inf, jnp.nan, jnp.minimum(log_w, LARGEST_LOG_WEIGHT))
+    """min(log w, `LARGEST_LOG_WEIGHT`). The gradient goes on, so that a bad action far beyond is still pushed away."""
+    return jnp.minimum(log_w, LARGEST_LOG_WEIGHT)
 
 
 @jax.custom_jvp
@@ -30,3 +28,11 @@ def finite_log(log_p: Logs) -> Logs:
 
 bounded_weight.defjvp(lambda at, along: (bounded_weight(*at), *along))
 finite_log.defjvp(lambda at, along: (finite_log(*at), *along))
+
+
+def where_possible(of: Float[Array, "*batch V"], log_w: Float[Array, "*batch W"]) -> Float[Array, "*batch _"]:
+    """`of`, NaN where w is infinite or NaN: of what cannot have been drawn there is no weight.
+
+    For what weights are multiplied with, and not for them: XLA on CPU may lose a NaN in a minimum.
+    """
+    return jnp.where(lax.stop_gradient(log_w) < jnp.inf, of, jnp.nan)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from mcengine import weights
 from mcengine.rl import forms, levels, reductions
+from mcengine.rl.bounds import bounded_weight, where_possible
 from mcengine.rl.inputs import (
     as_float,
     as_mask,
@@ -193,7 +194,9 @@ def grpo(
     log_pi, log_mu, log_reference = (as_float(x) for x in (log_pi, log_mu, log_reference))
     mask = checked("grpo", log_pi, mask, discrete, {"log_reference": log_reference})
     require_finite("grpo", beta=jnp.asarray(beta))
-    weight = weights.from_log(log_weights(log_pi, log_mu, levels.step, mask)) if kl_weighted else None
+    # Where mu did it with probability 0 the loss above is NaN.
+    log_w = bounded_weight(log_weights(log_pi, log_mu, levels.step, mask))
+    weight = weights.from_log(log_w) if kl_weighted else None
     penalty = kl_loss(log_pi, log_reference, gradient=kl_gradient, weight=weight, mask=mask)
     return loss + beta * reduction(penalty, mask)
 
@@ -296,4 +299,5 @@ def importance_correction(
     mask = as_mask(owner, mask, log_learner.shape)
     require_log_probabilities(owner, discrete, mask, log_learner=log_learner, log_sampler=log_sampler)
     require_possible(owner, mask, log_sampler=log_sampler)
-    return lax.stop_gradient(weights.from_log(transform(log_weights(log_learner, log_sampler, level, mask))))
+    raw = log_weights(log_learner, log_sampler, level, mask)
+    return lax.stop_gradient(where_possible(weights.from_log(transform(bounded_weight(raw))), raw))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from mcengine import weights
 from mcengine.rl import forms, levels, reductions
-from mcengine.rl.bounds import bounded_weight
+from mcengine.rl.bounds import bounded_weight, where_possible
 from mcengine.rl.inputs import (
     as_float,
     as_mask,
@@ -54,8 +54,9 @@ def surrogate_loss(
     """
     log_pi, log_mu, advantages = (as_float(x) for x in (log_pi, log_mu, advantages))
     mask = checked("surrogate_loss", log_pi, mask, discrete, {"log_mu": log_mu}, advantages=advantages)
-    log_w = log_weights(log_pi, log_mu, level, mask)
-    terms = form(log_w, transform(log_w), held_fixed(advantages, mask), jnp.where(mask, log_pi, 0.0))
+    raw = log_weights(log_pi, log_mu, level, mask)
+    log_w, signal = bounded_weight(raw), where_possible(held_fixed(advantages, mask), raw)
+    terms = form(log_w, transform(log_w), signal, jnp.where(mask, log_pi, 0.0))
     if factor is not None:
         factor = as_float(factor)
         require_steps_or_one("surrogate_loss", mask.shape, factor=factor)
@@ -66,10 +67,10 @@ def surrogate_loss(
 
 
 def log_weights(log_pi: Array, log_mu: Array, level: Callable[..., Array], mask: Array) -> Array:
-    """level(log pi - log mu), mu held fixed, and at most `bounds.LARGEST_LOG_WEIGHT`."""
+    """level(log pi - log mu), mu held fixed."""
     # Masked first: what padding holds must not reach a gradient.
     log_pi, log_mu = jnp.where(mask, log_pi, 0.0), jnp.where(mask, log_mu, 0.0)
-    return bounded_weight(level(weights.log_ratio_of_drawn(log_pi, lax.stop_gradient(log_mu)), mask))
+    return level(weights.log_ratio_of_drawn(log_pi, lax.stop_gradient(log_mu)), mask)
 
 
 def held_fixed(signal: Array, mask: Array) -> Array:
