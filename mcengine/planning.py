@@ -119,7 +119,8 @@ def _floats(parts: Parts, work: Work, source: Any) -> Floats:
         )
     event = jax.tree.leaves(event_struct(source))
     uniforms = getattr(source, "num_uniforms", None) or sum(math.prod(x.shape) for x in event)
-    components = len(mixture_of(source).components) if reads_components(work) else 0
+    # Components of what is no mixture are refused later, by those who ask for them.
+    components = len(getattr(mixture_of(source), "components", ())) if reads_components(work) else 0
     row = ROW_COLUMNS * outputs + 2 * min(outputs, MAX_TAILED) * components
     return Floats(uniforms + outputs + components, row + (outputs * outputs if covariance == "full" else 0))
 
