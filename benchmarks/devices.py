@@ -50,7 +50,7 @@ def digest(number: int, problem_name: str, points: str) -> str:
     key = jax.random.key(number)
     result = mc.estimate(key, problem, proposal, points=build(cfg.points), budget=budget, execution=EXECUTION)
     found = hashlib.sha256()
-    for leaf in jax.tree.leaves(result.row):
+    for leaf in jax.tree.leaves(result.summary):
         found.update(np.ascontiguousarray(leaf).tobytes())
     return found.hexdigest()[:8]
 

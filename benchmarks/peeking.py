@@ -13,8 +13,8 @@ import numpy as np
 import mcengine as mc
 from benchmarks.coverage import LEAST_COVERED, RUNS, covered, verdict
 from benchmarks.timing import table
-from mcengine.execution.looks import block_counts
-from mcengine.planning import LOOK_BLOCK
+from mcengine.engine.plan import LOOK_BLOCK
+from mcengine.execution.sequential import block_counts
 
 TOLERANCE = mc.Tolerance(rtol=0.1, atol=0.0, max_samples=2**22)
 # f = 1, so that w f = w is drawn; with the mean.

@@ -11,8 +11,8 @@ from arviz_stats.base import array_stats
 import mcengine as mc
 from benchmarks.coverage import RUNS, covered, verdict
 from benchmarks.timing import table
-from mcengine import pareto
-from mcengine.moments import MAX_TAIL
+from mcengine.summaries.summary import MAX_TAIL
+from mcengine.weights import pareto_tail
 
 SAMPLES = 10_000
 INDICES = (0.19, 0.36, 0.51, 0.64, 0.75, 0.84)
@@ -53,7 +53,7 @@ def against_arviz() -> str:
     """The largest difference to the reference over sample sizes and spreads of lognormal weights."""
     rng, largest, lines = np.random.default_rng(0), 0.0, []
     for size in SIZES:
-        assert pareto.tail_size(size) <= MAX_TAIL, f"{size:,} weights have a longer tail than is kept"
+        assert pareto_tail.tail_size(size) <= MAX_TAIL, f"{size:,} weights have a longer tail than is kept"
         differences = []
         for spread in SPREADS:
             log_weights = spread * rng.standard_normal(size)

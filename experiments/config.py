@@ -58,11 +58,13 @@ def defensive(problem: Any, base: Any, share: float) -> Any:
     return mc.proposals.defensive(problem.plain, _for_problem(base, problem), share)
 
 
-def chosen_shares(problem: Any, base: Any, pilot: int, floor: float, pilot_seed: int) -> Any:
+def chosen_weights(problem: Any, base: Any, pilot: int, floor: float, pilot_seed: int) -> Any:
     """The mixture `base`, itself perhaps waiting for its problem, with shares chosen by a pilot of its own samples."""
     # A key of its own: whatever seed the estimates have, they must not meet the pilot's samples again.
     key = jax.random.fold_in(jax.random.key(pilot_seed), 0x5A5E5)
-    return mc.choose_shares(key, problem, _for_problem(base, problem), budget=mc.Samples(pilot), floor=float(floor))
+    return mc.choose_mixture_weights(
+        key, problem, _for_problem(base, problem), budget=mc.Samples(pilot), floor=float(floor)
+    )
 
 
 def _for_problem(made: Any, problem: Any) -> Any:

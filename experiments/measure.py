@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import mcengine as mc
-from mcengine.diagnostics import Status
 from mcengine.functionals import exact_value
+from mcengine.inference.status import Status
 
 # Told of each step of a budget when it begins: what it is, its number from 1 on, and how many there are.
 OnStep = Callable[[str, int, int], None]

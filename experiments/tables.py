@@ -12,7 +12,8 @@ import pandas as pd
 from experiments.labels import distinct_methods, setting
 from experiments.records import choices_made
 from experiments.reference import case_key, is_plain, plain_variances
-from mcengine import diagnostics
+from mcengine.inference.diagnostics import efficiency, variance_ratio
+from mcengine.inference.intervals import binomial_interval
 
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?,?")
 # Mean squared error over variance from which on an estimate is off by more than three of its standard deviations.
@@ -115,14 +116,14 @@ def _derive(frame: pd.DataFrame) -> None:
     frame["rmse"] = np.sqrt(frame["mse"])
     frame["coverage"] = frame["covered"] / frame["replicates"]
     frame["exceeded"] = frame["exceeded"] / frame["replicates"]
-    low, high = diagnostics.binomial_interval(frame["covered"], frame["replicates"], 0.95)
+    low, high = binomial_interval(frame["covered"], frame["replicates"], 0.95)
     # Without an exact value there is no coverage, hence no interval for it.
     frame["coverage_low"], frame["coverage_high"] = (np.where(frame["covered"].isna(), np.nan, x) for x in (low, high))
     plain = frame["plain_variance"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        frame["variance_ratio"] = diagnostics.variance_ratio(plain / frame["num_samples"], frame["variance"])
+        frame["variance_ratio"] = variance_ratio(plain / frame["num_samples"], frame["variance"])
         frame["plain_samples"] = plain / frame["mse"].where(frame["mse"].notna(), frame["variance"])
-        frame["efficiency"] = diagnostics.efficiency(frame["variance"], frame["seconds"])
+        frame["efficiency"] = efficiency(frame["variance"], frame["seconds"])
     # No replicate hit anything: a variance of 0 is then not a gain.
     blind = (frame["variance"] == 0) & (frame["status"] == "no_hits")
     # Of an estimator without variance the rounding is left, which is no miss.

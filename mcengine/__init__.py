@@ -1,18 +1,11 @@
 """mcengine: expectations, and how far to trust them. E_p[f] = E_q[w f], w = p / q."""
 
 from mcengine import distributions as distributions
-from mcengine import mis as mis
 from mcengine import points as points
 from mcengine import proposals as proposals
-from mcengine import weighting as weighting
 from mcengine import weights as weights
-from mcengine.budgets import Samples as Samples
-from mcengine.budgets import Seconds as Seconds
-from mcengine.budgets import Tolerance as Tolerance
-from mcengine.conditioning import conditional as conditional
-from mcengine.controls import Components as Components
-from mcengine.controls import Controls as Controls
-from mcengine.diagnostics import Status as Status
+from mcengine.controls.controls import Components as Components
+from mcengine.controls.controls import Controls as Controls
 from mcengine.distributions import Affine as Affine
 from mcengine.distributions import Bernoulli as Bernoulli
 from mcengine.distributions import Beta as Beta
@@ -37,31 +30,41 @@ from mcengine.distributions import as_distribution as as_distribution
 from mcengine.distributions import entropy as entropy
 from mcengine.distributions import kl_divergence as kl_divergence
 from mcengine.distributions import self_information as self_information
-from mcengine.engine import estimate as estimate
-from mcengine.engine import replicate as replicate
+from mcengine.engine.budgets import Samples as Samples
+from mcengine.engine.budgets import Seconds as Seconds
+from mcengine.engine.budgets import Tolerance as Tolerance
+from mcengine.engine.estimate import estimate as estimate
+from mcengine.engine.from_samples import estimate_from as estimate_from
+from mcengine.engine.replicate import replicate as replicate
 from mcengine.execution import Execution as Execution
-from mcengine.from_arrays import estimate_from as estimate_from
+from mcengine.fitting.mixture_weights import choose_mixture_weights as choose_mixture_weights
 from mcengine.functionals import Histogram as Histogram
 from mcengine.functionals import Mean as Mean
 from mcengine.functionals import Ratio as Ratio
-from mcengine.functionals import RiskEstimate as RiskEstimate
 from mcengine.functionals import TailRisk as TailRisk
 from mcengine.gradients import estimate_gradient as estimate_gradient
 from mcengine.gradients import estimate_proposal_gradient as estimate_proposal_gradient
 from mcengine.gradients import gradient_problem as gradient_problem
 from mcengine.gradients import score_control as score_control
+from mcengine.inference.estimate import Estimate as Estimate
+from mcengine.inference.status import Status as Status
+from mcengine.inference.tail_risk import RiskEstimate as RiskEstimate
 from mcengine.mlmc import MultilevelEstimate as MultilevelEstimate
 from mcengine.mlmc import multilevel as multilevel
-from mcengine.paired import difference as difference
-from mcengine.paired import pairing_gain as pairing_gain
-from mcengine.problem import Expectation as Expectation
-from mcengine.problem import Integral as Integral
-from mcengine.problem import Probability as Probability
+from mcengine.numerics.deprecation import deprecated_names
+from mcengine.problems.conditional import conditional as conditional
+from mcengine.problems.difference import difference as difference
+from mcengine.problems.difference import pairing_gain as pairing_gain
+from mcengine.problems.expectation import Expectation as Expectation
+from mcengine.problems.integral import Integral as Integral
+from mcengine.problems.probability import Probability as Probability
 from mcengine.proposals import defensive as defensive
 from mcengine.proposals import mixture as mixture
 from mcengine.proposals import multi_sample as multi_sample
 from mcengine.proposals import scaled as scaled
 from mcengine.proposals import shifted as shifted
 from mcengine.proposals import tilted as tilted
-from mcengine.result import Estimate as Estimate
-from mcengine.shares import choose_shares as choose_shares
+from mcengine.weights import mis as mis
+from mcengine.weights import weighting as weighting
+
+__getattr__ = deprecated_names(__name__, {"choose_shares": "choose_mixture_weights"})

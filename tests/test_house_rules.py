@@ -4,53 +4,63 @@ import ast
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = ROOT / "mcengine"
-FLOORS = {
-    "numerics": 0, "pareto": 0, "weights": 0, "moments": 0, "merging": 0, "points": 0,
-    "exact_sums": 0, "columns": 0, "dues": 0, "caching": 0, "laws": 0,
-    "distributions": 1, "problem": 1, "proposals": 1, "weighting": 1, "budgets": 1, "diagnostics": 1, "recipe": 1,
-    "result": 1, "mis": 1, "controls": 1, "sequences": 1, "betting": 1, "covariance": 1, "functionals": 1,
-    "coupling": 1, "intervals": 1, "printing": 1, "crossing": 1,
-    "execution": 2, "checks": 2, "planning": 2, "from_arrays": 2, "parts": 2, "arrays": 2, "risk": 2, "engine": 2,
-    "gradients": 2, "shares": 2, "paired": 2, "conditioning": 2, "mlmc": 3,
-    "integrals": 4, "finance": 4, "rendering": 4, "rl": 4, "teaching": 4,
-}  # fmt: skip
-FILES = sorted(PACKAGE.rglob("*.py"))
+from tests.house import (
+    FILES,
+    LAYERS,
+    PACKAGE,
+    RL_LAYERS,
+    ROOT,
+    circles,
+    depth,
+    file_graph,
+    imported_modules,
+    late_imports,
+    loose_files,
+    module_of,
+    room_graph,
+    room_of,
+)
+
 EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def imported_parts(path: Path) -> set[str]:
-    parts = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{a.name}" if node.module == "mcengine" else node.module for a in node.names]
-        parts |= {name.split(".")[1] for name in names if name.startswith("mcengine.")}
-    return parts
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_down(path):
-    part = part_of(path)
-    if part == "__init__":
+def test_imports_point_to_lower_layers(path):
+    module = module_of(path)
+    room = room_of(module)
+    if not room:
         return
-    for other in imported_parts(path) - {part}:
-        if FLOORS[part] == 4:
-            assert FLOORS.get(other, 2) < 4, f"{part} imports {other}: the fields never import each other"
-        else:
-            assert other in FLOORS, f"{part} imports the public name {other} from mcengine, which points up"
-            assert FLOORS[other] <= FLOORS[part], f"{part} (floor {FLOORS[part]}) imports {other} ({FLOORS[other]})"
+    for other in imported_modules(path):
+        assert room_of(other) in LAYERS, f"{module} imports the public name {other}, which lies above it"
+        if room_of(other) != room:
+            assert LAYERS[room_of(other)] < LAYERS[room], f"{module} (layer {LAYERS[room]}) imports {other}"
+        elif room == "rl" and module.count(".") > 1:
+            here, there = (name.split(".")[2] for name in (module, other))
+            assert here == there or RL_LAYERS[there] < RL_LAYERS[here], f"{module} imports {other}"
+    assert not late_imports(path), f"imports inside functions without a reason on their line: {late_imports(path)}"
+
+
+def test_every_room_has_a_layer_and_no_imports_form_a_circle():
+    graph = room_graph()
+    assert set(graph) == set(LAYERS)
+    assert circles(graph) == []
+    assert circles(file_graph()) == []
+    assert len(graph) <= 25
+    assert max(depth(graph).values()) <= 9
+    assert len(loose_files()) <= 3
+
+
+def test_a_circle_is_found_where_there_is_one():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert circles({"a": {"b"}, "b": set()}) == []
+
+
+def test_tests_mirror_the_package():
+    tests = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
+    assert set(LAYERS) <= tests, f"no tests folder for {set(LAYERS) - tests}"
 
 
 EXPONENTIALS = ("exp", "expm1", "exp2", "power", "pow")
@@ -77,12 +87,12 @@ def is_exponential_of_a_difference_of_log_densities(node: ast.AST) -> bool:
 
 @pytest.mark.parametrize("path", [*FILES, *EXPERIMENTS], ids=lambda p: str(p.relative_to(ROOT)))
 def test_weights_are_made_in_one_place(path):
-    if path == PACKAGE / "weights.py":
+    if path.parent == PACKAGE / "weights":
         return
     bad = [
         n.lineno for n in ast.walk(ast.parse(path.read_text())) if is_exponential_of_a_difference_of_log_densities(n)
     ]
-    assert not bad, f"exp(log p - log q) outside mcengine/weights.py, lines {bad}"
+    assert not bad, f"exp(log p - log q) outside mcengine/weights, lines {bad}"
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 import jax
 
 import mcengine as mc
-from mcengine.finance import fitted_model, index_fall, inflated, one_bad_day, shifted
+from mcengine.finance import fitted_model, index_fall, inflated, one_big_jump, shifted
 
 NUM_SAMPLES = 100_000
 METHODS = {
     "plain": lambda problem: None,
     "inflated volatility": inflated,
     "shifted mean": shifted,
-    "one bad day": one_bad_day,
+    "one big jump": one_big_jump,
 }
 
 fit = fitted_model()  # of the file inside the `arch` wheel; fitted_model("my.csv") reads yours

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from mcengine.distributions import sample_many
 from mcengine.rl import Trajectories, load_tabular_mdp, ope
-from mcengine.rl.logged import LoggedPolicies
+from mcengine.rl.problems.logged import LoggedPolicies
 
 
 class MDPLogs(NamedTuple):

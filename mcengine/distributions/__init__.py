@@ -14,6 +14,7 @@ from mcengine.distributions.generalised_pareto import GeneralisedPareto as Gener
 from mcengine.distributions.information import entropy as entropy
 from mcengine.distributions.information import kl_divergence as kl_divergence
 from mcengine.distributions.information import self_information as self_information
+from mcengine.distributions.known_families import as_known_family as as_known_family
 from mcengine.distributions.lognormal import LogNormal as LogNormal
 from mcengine.distributions.mixture import Labelled as Labelled
 from mcengine.distributions.mixture import Mixture as Mixture
@@ -31,7 +32,6 @@ from mcengine.distributions.pushforward import Pushforward as Pushforward
 from mcengine.distributions.student_t import StudentT as StudentT
 from mcengine.distributions.truncated import Truncated as Truncated
 from mcengine.distributions.uniform import Uniform as Uniform
-from mcengine.distributions.univariate import as_parameter as as_parameter
 
 __all__ = [  # so that `import *` takes no submodule along
     "Affine",
@@ -57,7 +57,6 @@ __all__ = [  # so that `import *` takes no submodule along
     "Uniform",
     "Weibull",
     "as_distribution",
-    "as_parameter",
     "entropy",
     "event_struct",
     "is_transport",

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from mcengine.distributions import triangular
 from mcengine.distributions.foreign import as_distribution
 from mcengine.distributions.protocol import Distribution, event_struct, is_transport, sample_many
-from mcengine.distributions.univariate import as_parameter, concrete, require_finite
+from mcengine.distributions.univariate import require_finite
+from mcengine.numerics.values import as_parameter, concrete
 
 
 class Affine(eqx.Module):

@@ -13,7 +13,6 @@ from mcengine.distributions.gamma import log_standard_gamma
 from mcengine.distributions.special import LOG_SQRT_2PI, deviance, stirling_error
 from mcengine.distributions.univariate import (
     as_event,
-    as_parameter,
     broadcast_parameters,
     draw_by_quantile,
     event_shape,
@@ -21,6 +20,7 @@ from mcengine.distributions.univariate import (
     keep_positive,
     require_positive,
 )
+from mcengine.numerics.values import as_parameter
 
 
 class Beta(eqx.Module):

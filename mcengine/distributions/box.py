@@ -10,13 +10,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from mcengine import numerics
 from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.uniform import strictly_inside
-from mcengine.distributions.univariate import (
-    as_event,
-    as_parameter,
-    concrete,
-    log1p_square,
-    uniforms_of_event,
-)
+from mcengine.distributions.univariate import as_event, log1p_square, uniforms_of_event
+from mcengine.numerics.values import as_parameter, concrete
 
 _LOG_2 = math.log(2.0)
 _SQRT_HALF = math.sqrt(0.5)

@@ -8,7 +8,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine.distributions import choice
 from mcengine.distributions.protocol import sample_by_transport
-from mcengine.distributions.univariate import as_parameter, concrete, uniforms_of_event
+from mcengine.distributions.univariate import uniforms_of_event
+from mcengine.numerics import log_space
+from mcengine.numerics.values import as_parameter, concrete
 
 _TOLERANCE = 1e-5
 
@@ -35,7 +37,7 @@ class Categorical(eqx.Module):
         else:
             probabilities = as_parameter(probabilities)
             _check_probabilities(probabilities)
-            self.logits = choice.log_weights_of(probabilities)
+            self.logits = log_space.log_weights_of(probabilities)
 
     def __check_init__(self):
         if self.logits.ndim == 0 or self.logits.shape[-1] == 0:

@@ -6,13 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine.distributions.protocol import sample_by_transport
-from mcengine.distributions.univariate import (
-    as_event,
-    as_parameter,
-    draw_by_quantile,
-    guard,
-    require_positive,
-)
+from mcengine.distributions.univariate import as_event, draw_by_quantile, guard, require_positive
+from mcengine.numerics.values import as_parameter
 
 
 class Exponential(eqx.Module):

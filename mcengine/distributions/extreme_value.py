@@ -8,7 +8,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.univariate import (
     as_event,
-    as_parameter,
     broadcast_parameters,
     draw_by_quantile,
     event_shape,
@@ -17,6 +16,7 @@ from mcengine.distributions.univariate import (
     require_finite,
     require_positive,
 )
+from mcengine.numerics.values import as_parameter
 
 
 class Gumbel(eqx.Module):

@@ -6,6 +6,7 @@ None of them is imported here: an object's class says where it is from.
 import contextlib
 import inspect
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -63,10 +64,18 @@ def _through_the_door(obj: Any, needed: tuple[str, ...]) -> Any:
         return obj
     with relaxed():
         _require_one_law(obj)
-        from mcengine.distributions.known_families import as_known_family  # it imports our families, which import this
-
-        known = as_known_family(library, obj)
+        converted = (convert(library, obj) for convert in _CONVERTERS)
+        known = next((distribution for distribution in converted if distribution is not None), None)
     return Foreign(obj) if known is None else known
+
+
+# Functions from (library, object) to one of our families, or None; those families import this module.
+_CONVERTERS: list[Callable[[str, Any], Distribution | None]] = []
+
+
+def register_converter(convert: Callable[[str, Any], Distribution | None]) -> None:
+    """Let `as_distribution` ask `convert(library, obj)` for one of our families before it wraps an object."""
+    _CONVERTERS.append(convert)
 
 
 def library_of(obj: Any) -> str | None:

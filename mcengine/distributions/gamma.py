@@ -13,7 +13,6 @@ from mcengine.distributions import gamma_tails, log_concave
 from mcengine.distributions.special import LOG_SQRT_2PI, deviance, stirling_error
 from mcengine.distributions.univariate import (
     as_event,
-    as_parameter,
     broadcast_parameters,
     draw_by_quantile,
     event_shape,
@@ -21,6 +20,7 @@ from mcengine.distributions.univariate import (
     positive_part,
     require_positive,
 )
+from mcengine.numerics.values import as_parameter
 
 # Acceptance is above 95 % whatever the shape: 64 rounds fail with probability 1e-84; a NaN shape must not hang.
 _MAX_ROUNDS = 64

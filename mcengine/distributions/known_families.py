@@ -10,6 +10,7 @@ from mcengine.distributions.beta import Beta
 from mcengine.distributions.categorical import Bernoulli, Categorical
 from mcengine.distributions.exponential import Exponential
 from mcengine.distributions.extreme_value import Gumbel, Weibull
+from mcengine.distributions.foreign import register_converter
 from mcengine.distributions.gamma import Gamma
 from mcengine.distributions.generalised_pareto import GeneralisedPareto
 from mcengine.distributions.lognormal import LogNormal
@@ -187,3 +188,6 @@ def _as_mixture(library, obj) -> Distribution | None:
         slices = [{name: p[k] for name, p in parameters.items()} for k in range(weights.shape[0])]
         components = [_build(family, one) for one in slices]
     return None if any(component is None for component in components) else Mixture(components, weights)
+
+
+register_converter(as_known_family)

@@ -10,7 +10,6 @@ from mcengine.distributions.normal import Normal
 from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.univariate import (
     as_event,
-    as_parameter,
     broadcast_parameters,
     event_shape,
     keep_positive,
@@ -19,6 +18,7 @@ from mcengine.distributions.univariate import (
     require_positive,
     uniforms_of_event,
 )
+from mcengine.numerics.values import as_parameter
 
 
 class LogNormal(eqx.Module):

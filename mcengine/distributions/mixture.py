@@ -10,7 +10,8 @@ from mcengine import numerics
 from mcengine.distributions import choice
 from mcengine.distributions.product import as_distributions, require_transports
 from mcengine.distributions.protocol import Distribution, event_struct, is_transport, prefers_sample_many, sample_many
-from mcengine.distributions.univariate import as_parameter, concrete
+from mcengine.numerics import log_space
+from mcengine.numerics.values import as_parameter, concrete
 
 _TOLERANCE = 1e-5
 
@@ -90,11 +91,11 @@ class Mixture(eqx.Module):
 
     def log_prob(self, x) -> Float[Array, ""]:
         log_weights = self._log_weights
-        return choice.log_sum_exp([log_weights[k] + c.log_prob(x) for k, c in enumerate(self.components)])
+        return log_space.log_sum_exp([log_weights[k] + c.log_prob(x) for k, c in enumerate(self.components)])
 
     @property
     def _log_weights(self):
-        return choice.log_weights_of(self.weights)
+        return log_space.log_weights_of(self.weights)
 
     def _forward(self, v: Float[Array, " num_uniforms"]):
         x = self.forward_labelled(v)[0]

@@ -9,7 +9,8 @@ from mcengine import numerics
 from mcengine.distributions import triangular
 from mcengine.distributions.normal import LOG_SQRT_2PI
 from mcengine.distributions.protocol import sample_by_transport
-from mcengine.distributions.univariate import as_parameter, require_finite
+from mcengine.distributions.univariate import require_finite
+from mcengine.numerics.values import as_parameter
 
 
 class MultivariateNormal(eqx.Module):

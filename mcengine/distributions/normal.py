@@ -10,13 +10,13 @@ from mcengine.distributions import normal_tails
 from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.univariate import (
     as_event,
-    as_parameter,
     broadcast_parameters,
     event_shape,
     require_finite,
     require_positive,
     uniforms_of_event,
 )
+from mcengine.numerics.values import as_parameter
 
 LOG_SQRT_2PI = float(0.5 * np.log(2 * np.pi))
 

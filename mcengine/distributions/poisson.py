@@ -11,7 +11,8 @@ from mcengine.distributions import gamma_tails
 from mcengine.distributions.choice import refusing_pathwise
 from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.special import LOG_SQRT_2PI, deviance, stirling_error
-from mcengine.distributions.univariate import as_event, as_parameter, require_positive, uniforms_of_event
+from mcengine.distributions.univariate import as_event, require_positive, uniforms_of_event
+from mcengine.numerics.values import as_parameter
 
 _STEPS = 3
 _ALMOST = 0.9999

@@ -6,11 +6,12 @@ Everything is written for one sample: the engine batches by `vmap`.
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
-from mcengine.caching import shapes_of
-from mcengine.points.protocol import prefers_sample_many
+from mcengine.numerics.partition import shapes_of
+from mcengine.numerics.tracing import is_traced
 
 
 @runtime_checkable
@@ -72,3 +73,27 @@ def event_struct(distribution: Distribution) -> Any:
 
 def _first_sample(distribution: Distribution) -> Any:
     return distribution.sample(jax.random.key(0))
+
+
+def same_law(a: Any, b: Any) -> bool:
+    """Whether two distributions are the same object or equal leaf by leaf; unknown (False) where traced."""
+    if a is b:
+        return True
+    if jax.tree.structure(a) != jax.tree.structure(b) or is_traced((a, b)):
+        return False
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def prefers_sample_many(distribution: Any) -> bool:
+    """Whether independent samples are drawn by `sample_many` although there is a `forward`.
+
+    So say some families of themselves, and whatever holds one of them (a mixture, a product) follows.
+    """
+    if not hasattr(distribution, "sample_many"):
+        return False
+    parts = jax.tree.leaves(distribution, is_leaf=_says_so)
+    return any(_says_so(part) for part in parts)
+
+
+def _says_so(part):
+    return getattr(part, "prefers_sample_many", False) is True

@@ -12,13 +12,13 @@ from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.special import log_gamma_half_step
 from mcengine.distributions.univariate import (
     as_event,
-    as_parameter,
     broadcast_parameters,
     event_shape,
     log1p_square,
     require_finite,
     require_positive,
 )
+from mcengine.numerics.values import as_parameter
 
 # sin(pi s) / s as a polynomial in s^2 for |s| <= 1/2: relative error 5e-9, by Lawson's reweighted least squares.
 _SIN_PI = (3.1415926369, -5.1677096848, 2.5500697263, -0.5982421264, 0.0775603869)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcengine.distributions.univariate import concrete
+from mcengine.numerics.values import concrete
 
 
 def cholesky(covariance: Array) -> Float[Array, "d d"]:

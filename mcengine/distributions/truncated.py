@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from mcengine import numerics
 from mcengine.distributions.foreign import as_distribution, family_name
 from mcengine.distributions.protocol import event_struct, sample_by_transport
-from mcengine.distributions.univariate import as_event, as_parameter, concrete, uniforms_of_event
+from mcengine.distributions.univariate import as_event, uniforms_of_event
+from mcengine.numerics.values import as_parameter, concrete
 
 _NEEDED = ("log_density", "log_cdf", "log_sf", "quantile")
 _KNOWN = "Normal, LogNormal, StudentT, Uniform, Exponential, Gamma, Beta, Gumbel, Weibull, GeneralisedPareto, Box"

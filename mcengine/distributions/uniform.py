@@ -9,13 +9,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.univariate import (
     as_event,
-    as_parameter,
     broadcast_parameters,
-    concrete,
     event_shape,
     require_finite,
     uniforms_of_event,
 )
+from mcengine.numerics.values import as_parameter, concrete
 
 
 class Uniform(eqx.Module):

@@ -2,15 +2,10 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from mcengine import numerics
-
-
-def as_parameter(value) -> Float[Array, "..."]:
-    """A strongly typed float array, so that a new number never means a new compilation."""
-    return jnp.asarray(value, dtype=numerics.float_dtype())
+from mcengine.numerics.values import concrete
 
 
 def event_shape(*parameters: Array) -> tuple[int, ...]:
@@ -22,13 +17,6 @@ def broadcast_parameters(*parameters: Array) -> list[Array]:
     """The parameters at their common shape, so that no rank is promoted behind the user's back later on."""
     shape = event_shape(*parameters)
     return [jnp.broadcast_to(p, shape) for p in parameters]
-
-
-def concrete(value) -> np.ndarray | None:
-    """The value as NumPy, or None where it is traced (or a mere placeholder) and cannot be checked."""
-    if isinstance(value, Tracer) or not hasattr(value, "__array__"):
-        return None
-    return np.asarray(value)
 
 
 def require_positive(family: str, name: str, value) -> None:

@@ -12,24 +12,26 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from mcengine import merging, numerics, pareto
-from mcengine.caching import Static, join, split
-from mcengine.execution.blocks import (
+from mcengine import numerics
+from mcengine.execution.block import draw_and_summarise
+from mcengine.execution.block_plan import (
     BLOCK_FLOATS,
     MAX_BLOCK,
-    Extent,
-    Floats,
-    Plan,
-    Work,
+    BlockPlan,
+    FloatCounts,
+    SampleRange,
     block_and_chunk,
-    plan_of,
-    row_like,
-    row_of,
+    block_plan,
 )
-from mcengine.execution.packing import pack, unpack
-from mcengine.execution.runs import run_samples
+from mcengine.execution.device_calls import summary_struct
+from mcengine.execution.fixed import run_samples
 from mcengine.execution.settings import Execution
-from mcengine.moments import Row
+from mcengine.execution.task import SamplingTask
+from mcengine.numerics.partition import StaticPart, combine, partition
+from mcengine.summaries.merge import merge_all, stack_summaries
+from mcengine.summaries.packing import pack, unpack
+from mcengine.summaries.summary import Summary
+from mcengine.weights import pareto_tail
 
 # Small enough that masking a block down to 256 samples costs less than compiling again, large enough that reducing it
 # costs less than drawing it.
@@ -40,33 +42,40 @@ MOST_SAMPLES = 2**22
 MOST_ROWS, MOST_ROW_FLOATS = 2**14, 2**26
 
 
-def replicates_plan(work: Work, num_samples: int, floats: Floats, execution: Execution) -> Plan:
+def replicates_plan(task: SamplingTask, num_samples: int, floats: FloatCounts, execution: Execution) -> BlockPlan:
     """The plan of `run_replicates`: one block size for all counts, unless the weighting looks at samples together."""
-    unit = work.points.unit_size
-    if execution.block_size is not None or work.weighting.couples_samples or num_samples > MOST_SAMPLES:
-        return plan_of(num_samples, floats, execution, unit)
-    usual = plan_of(None, floats, execution, unit)
+    unit = task.points.unit_size
+    if execution.block_size is not None or task.weighting.couples_samples or num_samples > MOST_SAMPLES:
+        return block_plan(num_samples, floats, execution, unit)
+    usual = block_plan(None, floats, execution, unit)
     size = min(max(usual.chunk_size // 32, SMALLEST_BLOCK), LARGEST_BLOCK)
     block, chunk = block_and_chunk(size, unit) if unit <= size else (usual.block_size, usual.chunk_size)
     # What one block needs; of many, each has its share of the largest values.
-    return Plan(block, chunk, min(usual.tail_length, int(pareto.tail_size(block)) + 1), usual.blocks_per_call)
+    return BlockPlan(block, chunk, min(usual.tail_length, int(pareto_tail.tail_size(block)) + 1), usual.blocks_per_call)
 
 
-def run_replicates(work: Work, keys: Array, num_samples: int, floats: Floats, plan: Plan, execution: Execution) -> Row:
+def run_replicates(
+    task: SamplingTask, keys: Array, num_samples: int, floats: FloatCounts, plan: BlockPlan, execution: Execution
+) -> Summary:
     """One row per key, in float64, with leading axis [keys]."""
     if num_samples > MOST_SAMPLES:
-        return merging.stack([run_samples(work, key, num_samples, plan, execution) for key in keys])
+        return stack_summaries([run_samples(task, key, num_samples, plan, execution) for key in keys])
     lanes = max(1, min(MAX_BLOCK, BLOCK_FLOATS // floats.sample) // (2 * plan.chunk_size))
-    most_rows = max(1, min(MOST_ROWS, MOST_ROW_FLOATS // floats.row))
-    return _concatenate(list(_rows(work, keys, num_samples, plan, lanes, most_rows)))
+    most_rows = max(1, min(MOST_ROWS, MOST_ROW_FLOATS // floats.summary))
+    return _concatenate(list(_rows(task, keys, num_samples, plan, lanes, most_rows)))
 
 
-def _rows(work: Work, keys: Array, num_samples: int, plan: Plan, lanes: int, most_rows: int) -> Iterator[Row]:
+def _rows(
+    task: SamplingTask, keys: Array, num_samples: int, plan: BlockPlan, lanes: int, most_rows: int
+) -> Iterator[Summary]:
     """Rows of a few keys at a time, as many as keep `most_rows` blocks in memory."""
     num_blocks = -(-num_samples // plan.block_size)
-    extent, tail_length = Extent.of(num_samples, plan.block_size), int(pareto.tail_size(num_samples)) + 1
-    dynamic, static = split(work)
-    like = row_like(work, extent, plan, True)
+    sample_range, tail_length = (
+        SampleRange.of(num_samples, plan.block_size),
+        int(pareto_tail.tail_size(num_samples)) + 1,
+    )
+    dynamic, static = partition(task)
+    like = summary_struct(task, sample_range, plan, True)
     key_data, impl = np.asarray(jax.random.key_data(keys)), str(jax.random.key_impl(keys))
     at_once = max(1, most_rows // num_blocks)
     for first in range(0, len(key_data), at_once):
@@ -75,20 +84,24 @@ def _rows(work: Work, keys: Array, num_samples: int, plan: Plan, lanes: int, mos
         # Whole batches; the surplus repeats the last block and is thrown away.
         index = np.minimum(np.arange(math.ceil(total / lanes) * lanes), total - 1).reshape(-1, lanes)
         kernel = partial(_kernel, static=static, plan=plan, impl=impl)
-        parts = [kernel(dynamic, some[i // num_blocks], (i % num_blocks).astype(np.int32), extent) for i in index]
+        parts = [kernel(dynamic, some[i // num_blocks], (i % num_blocks).astype(np.int32), sample_range) for i in index]
 
-        rows = np.concatenate(jax.device_get(parts))[:total].astype(np.float64)
-        by_block = unpack(np.swapaxes(rows.reshape(len(some), num_blocks, -1), 0, 1), like)
-        yield merging.merge_all(by_block, tail_length=tail_length)
+        summaries = np.concatenate(jax.device_get(parts))[:total].astype(np.float64)
+        by_block = unpack(np.swapaxes(summaries.reshape(len(some), num_blocks, -1), 0, 1), like)
+        yield merge_all(by_block, tail_length=tail_length)
 
 
 @partial(jax.jit, static_argnames=("static", "plan", "impl"), compiler_options=numerics.KERNEL_OPTIONS)
-def _kernel(dynamic, key_data: Array, block: Array, extent: Extent, *, static: Static, plan: Plan, impl: str) -> Array:
+def _kernel(
+    dynamic, key_data: Array, block: Array, sample_range: SampleRange, *, static: StaticPart, plan: BlockPlan, impl: str
+) -> Array:
     """The packed row of block `block[i]` under key i, for each i."""
-    work = join(dynamic, static)
+    task = combine(dynamic, static)
     keys = jax.random.wrap_key_data(key_data, impl=impl)
-    return jax.vmap(lambda key, index: pack(row_of(work, key, index, extent, plan, True, exact=True)))(keys, block)
+    return jax.vmap(
+        lambda key, index: pack(draw_and_summarise(task, key, index, sample_range, plan, True, exact=True))
+    )(keys, block)
 
 
-def _concatenate(rows: list[Row]) -> Row:
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
+def _concatenate(summaries: list[Summary]) -> Summary:
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *summaries)

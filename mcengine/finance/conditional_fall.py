@@ -5,8 +5,8 @@ from pathlib import Path
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mcengine.conditioning import ConditionalProbability, conditional
 from mcengine.finance.index_fall import index_fall
+from mcengine.problems.conditional import ConditionalProbability, conditional
 
 
 def last_return(other_days: Float[Array, " others"], threshold: Float[Array, ""]) -> Float[Array, ""]:

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcengine.controls import Controls
-from mcengine.distributions import StudentT, as_parameter
+from mcengine.controls.controls import Controls
+from mcengine.distributions import StudentT
 from mcengine.finance.path_options import PathOption
-from mcengine.laws import NormalLaw
-from mcengine.problem import Expectation, Probability
+from mcengine.numerics.values import as_parameter
+from mcengine.problems.exact_distributions import NormalLaw
+from mcengine.problems.expectation import Expectation
+from mcengine.problems.probability import Probability
 
 
 class BadDayCounts(eqx.Module):
@@ -24,7 +26,7 @@ class BadDayCounts(eqx.Module):
         return jnp.sum(bad, axis=1, dtype=self.levels.dtype)
 
 
-def bad_days(problem: Probability, shares=(1.0, 0.8, 0.6), pilot: int | None = None) -> Controls:
+def exceedance_counts(problem: Probability, shares=(1.0, 0.8, 0.6), pilot: int | None = None) -> Controls:
     """How many days lose at least each of `shares` of the fall on their own; means n P(r <= -share threshold).
 
     With heavy tails an index falls in one day, so that these counts and the fall nearly go together.
@@ -33,10 +35,12 @@ def bad_days(problem: Probability, shares=(1.0, 0.8, 0.6), pilot: int | None = N
     """
     target = problem.target
     if not (isinstance(target, StudentT) and target.loc.ndim == 1):
-        raise TypeError(f"bad_days: it is for a Student-t of several days (finance.index_fall), not for {target}.")
+        raise TypeError(
+            f"exceedance_counts: it is for a Student-t of several days (finance.index_fall), not for {target}."
+        )
     shares = np.atleast_1d(np.asarray(shares, np.float64))
     if not np.all(shares > 0):
-        raise ValueError(f"bad_days: shares of the fall must be positive, got {shares}.")
+        raise ValueError(f"exceedance_counts: shares of the fall must be positive, got {shares}.")
     from scipy import special  # 0.2 s, which `import mcengine` need not pay
 
     df, loc, scale = (np.asarray(x, np.float64) for x in (target.df, target.loc, target.scale))

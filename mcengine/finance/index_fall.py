@@ -12,7 +12,7 @@ from mcengine.distributions import StudentT
 from mcengine.finance.prices import default_csv, load_prices
 from mcengine.finance.student_fit import StudentFit, fit_student
 from mcengine.finance.student_sum import StudentSumLaw
-from mcengine.problem import Probability
+from mcengine.problems.probability import Probability
 
 
 def loss(log_returns: Float[Array, " days"]) -> Float[Array, ""]:

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcengine.distributions import Normal, as_parameter
+from mcengine.distributions import Normal
 from mcengine.distributions.univariate import require_positive
 from mcengine.finance.paths import SCHEMES, GeometricBrownian, PathSummary, summarise_path
-from mcengine.problem import Expectation
+from mcengine.numerics.values import as_parameter
+from mcengine.problems.expectation import Expectation
 
 PAYOFFS = ("european", "asian")
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from mcengine.distributions import as_parameter
+from mcengine.numerics.values import as_parameter
 
 SCHEMES = ("euler", "milstein")
 

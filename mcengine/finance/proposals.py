@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from mcengine import numerics, proposals
-from mcengine.distributions import Distribution, StudentT, as_parameter
+from mcengine.distributions import Distribution, StudentT
 from mcengine.distributions.protocol import sample_by_transport
-from mcengine.problem import Probability
+from mcengine.numerics.values import as_parameter
+from mcengine.problems.probability import Probability
 
 
 def inflated(problem: Probability, factor=None) -> Distribution:
@@ -42,7 +43,7 @@ def shifted(problem: Probability, shift=None) -> Distribution:
     return proposals.shifted(model.target, -model.distance * model.scale / model.days if shift is None else shift)
 
 
-class BadDays(eqx.Module):
+class OneBigJump(eqx.Module):
     """The model as it is, or with one bad day, or with two, any days alike: a mixture over all choices of days.
 
     q = p (e_0 + e_1 mean_i r_i(x_i) + e_2 mean_(i<j) s_i(x_i) s_j(x_j)), with r_i and s_i the densities of a bad day
@@ -127,7 +128,7 @@ def _log_sum_over_pairs(a: Float[Array, " n"]) -> Float[Array, ""]:
     return 2.0 * largest + jnp.where(pairs > 0.0, jnp.log(jnp.where(pairs > 0.0, pairs, 1.0)), -jnp.inf)
 
 
-def one_bad_day(problem: Probability, level=None, width=None, defensive_share=0.1, pair_share=0.15) -> BadDays:
+def one_big_jump(problem: Probability, level=None, width=None, defensive_share=0.1, pair_share=0.15) -> OneBigJump:
     """One bad day, the others as in the model: heavy-tailed sums are large because of one term, or sometimes two.
 
     The bad day is Student-t about `level` scales of a day below the mean, `width` scales wide. With z the distance to
@@ -154,14 +155,14 @@ def one_bad_day(problem: Probability, level=None, width=None, defensive_share=0.
     pair_share = pair_share if days > 1 else 0.0
     if not (0 < defensive_share < 1 and pair_share >= 0 and defensive_share + pair_share < 1):
         raise ValueError(
-            "one_bad_day: defensive_share must lie strictly between 0 and 1, pair_share not below 0, and both together "
+            "one_big_jump: defensive_share must lie strictly between 0 and 1, pair_share not below 0, and their sum "
             f"below 1; got defensive_share={defensive_share}, pair_share={pair_share}."
         )
     if not width > 0:
-        raise ValueError(f"one_bad_day: width must be positive, got {width}.")
+        raise ValueError(f"one_big_jump: width must be positive, got {width}.")
     levels, widths = np.asarray([level, level / 2]), np.asarray([width, width / 2])
     shares = [defensive_share, 1 - defensive_share - pair_share, pair_share]
-    return BadDays(target, loc - levels * scale, widths * scale, shares)
+    return OneBigJump(target, loc - levels * scale, widths * scale, shares)
 
 
 class _Model(NamedTuple):

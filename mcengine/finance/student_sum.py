@@ -9,7 +9,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from mcengine.laws import Numbers, as_exact
+from mcengine.problems.exact_distributions import Numbers, as_exact
 
 # Below this the 1e-15 of rounding that an FFT carries is no longer far under 1e-6 of the value.
 SMALLEST_BY_FFT = 1e-7

@@ -6,6 +6,4 @@ from mcengine.functionals.protocol import Functional as Functional
 from mcengine.functionals.protocol import exact_value as exact_value
 from mcengine.functionals.protocol import is_functional as is_functional
 from mcengine.functionals.ratio import Ratio as Ratio
-from mcengine.functionals.tail_risk import RiskEstimate as RiskEstimate
 from mcengine.functionals.tail_risk import TailRisk as TailRisk
-from mcengine.functionals.tail_risk import tail_risk as tail_risk

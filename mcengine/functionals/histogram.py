@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcengine.distributions import as_parameter
-from mcengine.distributions.univariate import concrete
 from mcengine.functionals.protocol import check_scalar, picked
+from mcengine.numerics.values import as_parameter, concrete
 
 
 class Histogram(eqx.Module):

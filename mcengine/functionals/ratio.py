@@ -9,7 +9,7 @@ import numpy as np
 
 from mcengine import numerics
 from mcengine.functionals.protocol import check_scalar, picked
-from mcengine.problem import Lebesgue
+from mcengine.problems.integral import Lebesgue
 
 
 class Ratio(eqx.Module):

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcengine import numerics
-from mcengine.caching import Static, closes_over_trace, is_traced, join, split
-from mcengine.checks import NUM_PROBES
 from mcengine.distributions import as_distribution, event_struct, is_transport, sample_many
+from mcengine.engine.validation import NUM_PROBES
 from mcengine.gradients.samples import Score
+from mcengine.numerics.partition import StaticPart, combine, partition
+from mcengine.numerics.tracing import closes_over_trace, is_traced
 
 # Standard errors between the mean score and 0: what chance does once in 10^15 runs.
 FAR = 8.0
@@ -76,7 +77,7 @@ def check_fixed_support(caller: str, law_of: Callable[[Any], Any], parameters: A
     if is_traced(score) or closes_over_trace(score) or not _moves(law_of, parameters):
         return
     law = as_distribution(law_of(parameters))
-    dynamic, static = split((score, law))
+    dynamic, static = partition((score, law))
     scores = jax.tree.leaves(jax.device_get(_scores(dynamic, static=static)))
     columns = np.concatenate([np.asarray(leaf, np.float64).reshape(NUM_PROBES, -1) for leaf in scores], axis=1)
     error = np.std(columns, axis=0) / np.sqrt(NUM_PROBES)
@@ -90,8 +91,8 @@ def check_fixed_support(caller: str, law_of: Callable[[Any], Any], parameters: A
 
 
 @partial(jax.jit, static_argnames=("static",))
-def _scores(dynamic: Any, *, static: Static) -> Any:
-    score, law = join(dynamic, static)
+def _scores(dynamic: Any, *, static: StaticPart) -> Any:
+    score, law = combine(dynamic, static)
     return jax.vmap(score)(sample_many(law, jax.random.key(0), NUM_PROBES))
 
 

@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from mcengine.budgets import Budget
-from mcengine.caching import is_traced
-from mcengine.controls import Controls
+from mcengine.controls.controls import Controls
 from mcengine.distributions import as_distribution
-from mcengine.engine import estimate
+from mcengine.engine.budgets import Budget
+from mcengine.engine.estimate import estimate
 from mcengine.execution.settings import Execution
 from mcengine.gradients.checks import as_parameters, check_fixed_support, check_moves, problem_at
 from mcengine.gradients.ratio import BesideOne, ratio_gradient
@@ -27,10 +26,11 @@ from mcengine.gradients.samples import (
     Uniforms,
     WeightOfImage,
 )
+from mcengine.inference.estimate import Estimate
+from mcengine.numerics.tracing import is_traced
 from mcengine.points import IID, Points
-from mcengine.problem import Expectation
-from mcengine.result import Estimate
-from mcengine.weighting import Raw, Weighting
+from mcengine.problems.expectation import Expectation
+from mcengine.weights.weighting import Raw, Weighting
 
 
 @no_type_check  # it checks its arguments in the user's words

@@ -13,15 +13,15 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from mcengine import numerics, weights
-from mcengine.budgets import Budget
-from mcengine.engine import estimate
+from mcengine.engine.budgets import Budget
+from mcengine.engine.estimate import estimate
 from mcengine.execution.settings import Execution
 from mcengine.gradients.checks import as_parameters, check_fixed_support, check_moves, problem_at
 from mcengine.gradients.samples import ProposalOf, Score, Uniforms
+from mcengine.inference.estimate import Estimate
 from mcengine.points import IID, Points
-from mcengine.problem import Expectation
-from mcengine.result import Estimate
-from mcengine.weighting import SelfNormalised
+from mcengine.problems.expectation import Expectation
+from mcengine.weights.weighting import SelfNormalised
 
 POWERS = {"variance": 2.0, "cross_entropy": 1.0}
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcengine.covariance import delta_method
-from mcengine.result import Estimate
+from mcengine.inference.covariance import delta_method
+from mcengine.inference.estimate import Estimate
 
 
 class BesideOne(eqx.Module):
@@ -61,7 +61,7 @@ def ratio_gradient(run: Estimate) -> RatioGradient:
     """From the estimate of {"value", "gradient"} of `BesideOne`, with all covariances."""
     xp = jnp if isinstance(run.num_samples, jax.Array) else np
     batch = np.ndim(run.num_samples)
-    value, std_error = delta_method(_gradient, run.value, run.std_error, run.row, run.recipe)
+    value, std_error = delta_method(_gradient, run.value, run.std_error, run.summary, run.spec)
 
     def worse(choose: Callable[[Any, Any], Any], field: Any) -> dict[str, Any]:
         """`choose` of the two means behind every gradient; the score's counts only where there is one."""
@@ -75,8 +75,8 @@ def ratio_gradient(run: Estimate) -> RatioGradient:
         return {"value": field["value"]["f"], "gradient": per_output}
 
     leaves, treedef = jax.tree.flatten(value)
-    recipe = dataclasses.replace(
-        run.recipe, treedef=treedef, shapes=tuple(np.shape(leaf)[batch:] for leaf in leaves), covariance="diagonal"
+    spec = dataclasses.replace(
+        run.spec, treedef=treedef, shapes=tuple(np.shape(leaf)[batch:] for leaf in leaves), covariance="diagonal"
     )
     return RatioGradient(
         value=value, std_error=std_error, ess=worse(xp.minimum, run.ess), pareto_k=worse(xp.fmax, run.pareto_k),
@@ -84,7 +84,7 @@ def ratio_gradient(run: Estimate) -> RatioGradient:
         num_samples=run.num_samples, num_units=run.num_units, num_nonfinite=run.num_nonfinite,
         bias_seen=worse(_first, run.bias_seen), upper_bound=worse(_first, run.upper_bound),
         skewness=jax.tree.map(lambda leaf: xp.full_like(leaf, xp.nan), value),
-        status_codes=worse(xp.maximum, run.status_codes), seconds=run.seconds, row=run.row, recipe=recipe,
+        status_codes=worse(xp.maximum, run.status_codes), seconds=run.seconds, summary=run.summary, spec=spec,
     )  # fmt: skip
 
 

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcengine.controls import Controls
-from mcengine.distributions import Normal, as_parameter
-from mcengine.problem import Expectation
+from mcengine.controls.controls import Controls
+from mcengine.distributions import Normal
+from mcengine.numerics.values import as_parameter
+from mcengine.problems.expectation import Expectation
 
 
 class Keister(eqx.Module):

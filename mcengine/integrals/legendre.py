@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcengine.controls import MAX_CONTROLS, Controls
-from mcengine.distributions import as_parameter
-from mcengine.distributions.univariate import concrete
-from mcengine.problem import Integral
+from mcengine.controls.controls import MAX_CONTROLS, Controls
+from mcengine.numerics.values import as_parameter, concrete
+from mcengine.problems.integral import Integral
 
 
 class Legendre(eqx.Module):

@@ -1,7 +1,8 @@
 """A proposal that goes where an integrand with one known peak is high."""
 
-from mcengine.distributions import Distribution, Mixture, Normal, Truncated, as_parameter
-from mcengine.problem import Integral
+from mcengine.distributions import Distribution, Mixture, Normal, Truncated
+from mcengine.numerics.values import as_parameter
+from mcengine.problems.integral import Integral
 
 
 def peak_proposal(problem: Integral, width=1.0, uniform_share=0.0) -> Distribution:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from mcengine.distributions import as_parameter
-from mcengine.problem import Integral
+from mcengine.numerics.values import as_parameter
+from mcengine.problems.integral import Integral
 
 
 class PeakedCurve(eqx.Module):

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from mcengine.budgets import Tolerance
-from mcengine.diagnostics import Status
+from mcengine.engine.budgets import Tolerance
+from mcengine.inference.status import Status
 from mcengine.mlmc import allocation
 from mcengine.mlmc.allocation import Column
 from mcengine.mlmc.result import MultilevelEstimate

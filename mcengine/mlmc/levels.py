@@ -10,17 +10,17 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from mcengine.budgets import Samples
-from mcengine.caching import closes_over_trace, is_traced
-from mcengine.execution.blocks import Plan, plan_of
-from mcengine.execution.runs import run_samples
+from mcengine.engine.budgets import Samples
+from mcengine.engine.plan import PlannedRun, prepare
+from mcengine.execution.block_plan import BlockPlan, block_plan
+from mcengine.execution.fixed import run_samples
 from mcengine.execution.settings import Execution
-from mcengine.paired import Difference
-from mcengine.parts import select
-from mcengine.planning import Run, prepare
+from mcengine.inference.estimate import Estimate, finish
+from mcengine.inference.outputs import slice_of
+from mcengine.numerics.tracing import closes_over_trace, is_traced
 from mcengine.points import IID
-from mcengine.result import Estimate, finish
-from mcengine.weighting import Raw
+from mcengine.problems.difference import Difference
+from mcengine.weights.weighting import Raw
 
 # Floats of a block: large ones for cheap levels, which get many samples, small ones for levels that need few.
 LEVEL_FLOATS, SMALLEST_BLOCK, LARGEST_BLOCK = 2**16, 2**10, 2**14
@@ -36,8 +36,8 @@ class Level(NamedTuple):
 class Prepared(NamedTuple):
     """A level that is checked and planned, once for pilot and result: that takes longer than a short run."""
 
-    run: Run
-    plan: Plan
+    run: PlannedRun
+    plan: BlockPlan
     cost: float
 
 
@@ -66,10 +66,10 @@ class Hierarchy:
         """The estimate of one level from `count` samples, by one compiled kernel whatever the count."""
         run, plan, _ = self[level]
         start = time.perf_counter()
-        row = run_samples(run.work, key, count, plan, self._execution)
+        summary = run_samples(run.task, key, count, plan, self._execution)
         (part,) = run.parts.of_columns.values()
-        recipe = jax.tree.map(np.asarray, part.recipe)
-        return finish(select(row, part), recipe, np, time.perf_counter() - start)
+        spec = jax.tree.map(np.asarray, part.spec)
+        return finish(slice_of(summary, part), spec, np, time.perf_counter() - start)
 
 
 def _checked(made: Any, level: int) -> Level:
@@ -90,7 +90,7 @@ def _prepared(made: Level, level: int, execution: Execution) -> Prepared:
     # The count is given to each run by itself.
     run = prepare(made.problem, None, Samples(1), IID(), None, Raw(), None, execution, None, "diagonal")
     (part,) = run.parts.of_columns.values()
-    if part.recipe.num_outputs != 1:
+    if part.spec.num_outputs != 1:
         raise ValueError(
             f"multilevel: samples are shared out by one variance, and level {level} has {part.recipe.num_outputs} "
             "outputs: estimate one number."
@@ -98,7 +98,7 @@ def _prepared(made: Level, level: int, execution: Execution) -> Prepared:
     size = execution.block_size or min(
         max(_power_of_two(LEVEL_FLOATS // sum(run.floats)), SMALLEST_BLOCK), LARGEST_BLOCK
     )
-    plan = plan_of(None, run.floats, dataclasses.replace(execution, block_size=size), 1)
+    plan = block_plan(None, run.floats, dataclasses.replace(execution, block_size=size), 1)
     return Prepared(run, plan, made.cost)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mcengine.diagnostics import Status
+from mcengine.inference.status import Status
 from mcengine.mlmc import allocation
 
 

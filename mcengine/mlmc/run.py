@@ -10,14 +10,14 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from mcengine.budgets import Samples, Tolerance
-from mcengine.caching import is_traced
-from mcengine.checks import check_key
-from mcengine.diagnostics import Status
+from mcengine.engine.budgets import Samples, Tolerance
+from mcengine.engine.validation import check_key
 from mcengine.execution.settings import Execution
+from mcengine.inference.status import Status
 from mcengine.mlmc.goals import CostGoal, Goal, PrecisionGoal, Seen, bias_of
 from mcengine.mlmc.levels import Hierarchy
 from mcengine.mlmc.result import LevelEstimate, MultilevelEstimate
+from mcengine.numerics.tracing import is_traced
 
 # Fewer say too little of a level's own variance.
 LEAST_SAMPLES = 256

@@ -5,7 +5,7 @@ import jax
 from jaxtyping import Array, PRNGKeyArray
 
 from mcengine import numerics
-from mcengine.points.protocol import prefers_sample_many
+from mcengine.distributions.protocol import prefers_sample_many
 
 
 class IID(eqx.Module):

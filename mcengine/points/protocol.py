@@ -2,7 +2,6 @@
 
 from typing import Any, Protocol, runtime_checkable
 
-import jax
 from jaxtyping import Array, PRNGKeyArray
 
 
@@ -28,18 +27,3 @@ class Points(Protocol):
     def draw(self, key: PRNGKeyArray, index: Array, size: int, distribution: Any) -> tuple[Any, Array | None]:
         """Samples along the last axis of every leaf, and their log density where the draw yields it at no cost."""
         ...
-
-
-def prefers_sample_many(distribution: Any) -> bool:
-    """Whether independent samples are drawn by `sample_many` although there is a `forward`.
-
-    So say some families of themselves, and whatever holds one of them (a mixture, a product) follows.
-    """
-    if not hasattr(distribution, "sample_many"):
-        return False
-    parts = jax.tree.leaves(distribution, is_leaf=_says_so)
-    return any(_says_so(part) for part in parts)
-
-
-def _says_so(part):
-    return getattr(part, "prefers_sample_many", False) is True

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, Protocol
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, UInt32
@@ -39,40 +38,14 @@ def draw_units(points: Any, key: PRNGKeyArray, index: Array, size: int, distribu
     else:
         parts = unit_size // size
         words = points.words(jax.random.fold_in(key, index // parts), (index % parts) * size, size, dim)
-    return _forward(words, key, distribution)
+    return forward(words, key, distribution)
 
 
-def _forward(words: UInt32[Array, "dim n"], key: PRNGKeyArray, distribution: Any) -> tuple[Any, Array]:
+def forward(words: UInt32[Array, "dim n"], key: PRNGKeyArray, distribution: Any) -> tuple[Any, Array]:
+    """The samples of uniform words [dim, n] under a transport, and their log density where `forward` gives it."""
     # Both x and its density read the uniforms.
     v = numerics.fence(numerics.centred_uniform(words[None]))
     return numerics.over_samples(distribution.forward)(v)
-
-
-class Prefixes(eqx.Module):
-    """Units that grow: block b holds points of unit b mod `num_units`, the next `size` of them.
-
-    To the moments each point is a sample; `merging.as_one_unit` makes a unit of them once it is as long as it gets.
-    """
-
-    points: Any
-    num_units: int = eqx.field(static=True)
-
-    @property
-    def unit_size(self) -> int:
-        return 1
-
-    @property
-    def needs_transport(self) -> bool:
-        return True
-
-    def for_budget(self, num_samples: int | None) -> "Prefixes":
-        return self
-
-    def draw(self, key: PRNGKeyArray, index: Array, size: int, distribution: Any) -> tuple[Any, Array]:
-        """Samples and their log density."""
-        unit_key = jax.random.fold_in(key, index % self.num_units)
-        start = (index // self.num_units) * size
-        return _forward(self.points.words(unit_key, start, size, distribution.num_uniforms), key, distribution)
 
 
 def check_size(name: str, size: int | None) -> None:

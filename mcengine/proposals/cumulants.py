@@ -25,8 +25,9 @@ from mcengine.distributions import (
     as_distribution,
 )
 from mcengine.distributions.foreign import family_name
-from mcengine.distributions.univariate import broadcast_parameters, concrete
-from mcengine.proposals.parts import of_event_shape, split_event
+from mcengine.distributions.univariate import broadcast_parameters
+from mcengine.numerics.values import concrete
+from mcengine.proposals.event_arguments import of_event_shape, split_event
 
 
 def cumulant_generating(distribution, tilt) -> Float[Array, ""]:

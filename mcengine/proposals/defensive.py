@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mcengine.distributions import Distribution, Mixture, as_parameter
-from mcengine.distributions.univariate import concrete
+from mcengine.distributions import Distribution, Mixture
+from mcengine.numerics.values import as_parameter, concrete
 
 
 class Defensive(eqx.Module):

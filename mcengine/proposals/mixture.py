@@ -1,5 +1,7 @@
 """Mixtures of proposals."""
 
+from typing import Any
+
 from mcengine.distributions import Mixture
 
 
@@ -13,3 +15,8 @@ def mixture(components, weights=None) -> Mixture:
     if weights is None:
         weights = [1.0 / max(len(components), 1)] * len(components)
     return Mixture(components, weights)
+
+
+def mixture_of(source: Any) -> Any:
+    """The mixture inside a proposal that wraps one."""
+    return getattr(source, "mixture", source)

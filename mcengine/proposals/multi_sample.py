@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from mcengine.distributions import Mixture
-from mcengine.distributions.univariate import concrete
+from mcengine.numerics.values import concrete
 
 
 class MultiSample(eqx.Module):

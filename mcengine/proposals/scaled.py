@@ -20,11 +20,10 @@ from mcengine.distributions import (
     StudentT,
     Weibull,
     as_distribution,
-    as_parameter,
 )
 from mcengine.distributions.foreign import family_name
-from mcengine.distributions.univariate import concrete
-from mcengine.proposals.parts import of_event_shape, split_event
+from mcengine.numerics.values import as_parameter, concrete
+from mcengine.proposals.event_arguments import of_event_shape, split_event
 
 _BY_SCALE = (Normal, StudentT, Gumbel, LogNormal, Weibull, GeneralisedPareto)
 _BY_RATE = (Exponential, Gamma)

@@ -15,7 +15,7 @@ from mcengine.distributions import (
     as_distribution,
 )
 from mcengine.distributions.foreign import family_name
-from mcengine.proposals.parts import of_event_shape, split_event
+from mcengine.proposals.event_arguments import of_event_shape, split_event
 
 _FAMILIES = (Normal, MultivariateNormal, StudentT, Gumbel)
 

@@ -31,7 +31,7 @@ from mcengine.proposals.cumulants import (
     refuse_heavy_tails,
     tilted_logits,
 )
-from mcengine.proposals.parts import split_event
+from mcengine.proposals.event_arguments import split_event
 
 
 def tilted(distribution, tilt) -> Distribution:

@@ -1,7 +1,8 @@
 """Light transport: scenes with closed forms, and distributions over directions."""
 
+from mcengine.numerics.deprecation import deprecated_names
 from mcengine.rendering.directions import CosineHemisphere, TowardsLamp, UniformHemisphere
-from mcengine.rendering.plane_light import cosine_and_lamp, lamp_in_sight, plane_light, towards_lamp
+from mcengine.rendering.plane_light import cosine_and_lamp, light_visibility, plane_light, towards_lamp
 from mcengine.rendering.rectangle import Rectangle
 
 __all__ = [
@@ -10,7 +11,9 @@ __all__ = [
     "TowardsLamp",
     "UniformHemisphere",
     "cosine_and_lamp",
-    "lamp_in_sight",
+    "light_visibility",
     "plane_light",
     "towards_lamp",
 ]
+
+__getattr__ = deprecated_names(__name__, {"lamp_in_sight": "light_visibility"})

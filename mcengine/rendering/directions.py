@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
-from mcengine.distributions import as_parameter
 from mcengine.distributions.protocol import sample_by_transport
-from mcengine.distributions.univariate import concrete
+from mcengine.numerics.values import as_parameter, concrete
 from mcengine.rendering.rectangle import Rectangle
 
 LOG_PI = float(np.log(np.pi))

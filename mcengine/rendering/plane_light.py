@@ -8,9 +8,10 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from mcengine.controls import Controls
-from mcengine.distributions import Mixture, as_parameter
-from mcengine.problem import Expectation
+from mcengine.controls.controls import Controls
+from mcengine.distributions import Mixture
+from mcengine.numerics.values import as_parameter
+from mcengine.problems.expectation import Expectation
 from mcengine.rendering.directions import CosineHemisphere, TowardsLamp, UniformHemisphere
 from mcengine.rendering.rectangle import Rectangle
 
@@ -99,7 +100,7 @@ class LampInSight(eqx.Module):
         return jnp.where(self.lamp.hit(self.point, direction).inside, 1.0, 0.0)
 
 
-def lamp_in_sight(problem: Expectation, pilot: int | None = None) -> Controls:
+def light_visibility(problem: Expectation, pilot: int | None = None) -> Controls:
     """Whether a direction meets the lamp of a `plane_light` problem; its mean is `solid_angle` / (2 pi).
 
     The radiance differs from it by the cosine alone, which hardly varies over a small lamp.
@@ -107,7 +108,7 @@ def lamp_in_sight(problem: Expectation, pilot: int | None = None) -> Controls:
     When it lies: with proposals whose density falls to 0 at the horizon, as a cosine law's does. The weight p / q has
     no variance there, and neither has the control, which k-hat, of |w f|, cannot see: use `Components` with these.
     """
-    scene = _scene_of(problem, "lamp_in_sight")
+    scene = _scene_of(problem, "light_visibility")
     offset, half = (np.asarray(v, np.float64) for v in (scene.point - scene.lamp.centre, scene.lamp.half_u))
     mean = solid_angle(offset[0], offset[1], -offset[2], half[0]) / (2 * np.pi)
     return Controls(LampInSight(scene.point, scene.lamp), mean, pilot)

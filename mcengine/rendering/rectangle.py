@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mcengine.distributions import as_parameter
-from mcengine.distributions.univariate import concrete
+from mcengine.numerics.values import as_parameter, concrete
 
 
 class Hit(NamedTuple):

@@ -4,19 +4,30 @@ Objectives are choices from one family (`objectives.surrogate_loss`): a level (`
 form (`forms`) and a reduction (`reductions`).
 """
 
-from mcengine.rl import advantages as advantages
-from mcengine.rl import forms as forms
-from mcengine.rl import kl as kl
-from mcengine.rl import levels as levels
+from mcengine.numerics.deprecation import deprecated_names
+from mcengine.rl import critics as advantages
 from mcengine.rl import objectives as objectives
-from mcengine.rl import reductions as reductions
-from mcengine.rl import transforms as transforms
-from mcengine.rl.beta_rules import adaptive_beta, proportional_beta
-from mcengine.rl.guided_policy_search import guided_policy_search_loss
-from mcengine.rl.logged import LoggedPolicies, load_tabular_mdp
-from mcengine.rl.luck import luck
-from mcengine.rl.mdp import TabularMDP, value_of_policy
-from mcengine.rl.policy_value import (
+from mcengine.rl.critics.recurrence import backward
+from mcengine.rl.objectives import forms as forms
+from mcengine.rl.objectives import levels as levels
+from mcengine.rl.objectives import reductions as reductions
+from mcengine.rl.objectives import transforms as transforms
+from mcengine.rl.objectives.beta_rules import adaptive_beta, proportional_beta
+from mcengine.rl.objectives.guided_policy_search import guided_policy_search_loss
+from mcengine.rl.objectives.update_diagnostics import UpdateDiagnostics, update_diagnostics
+from mcengine.rl.policies import kl as kl
+from mcengine.rl.policies.regression_weights import (
+    advantage_weights,
+    exponentiated_advantages,
+    replay_weights,
+    solve_temperature,
+    temperature_dual,
+)
+from mcengine.rl.policies.trust_region import TrustRegionInfo, fisher_vector_product, trust_region_step
+from mcengine.rl.problems.advantage_sums import advantage_sums
+from mcengine.rl.problems.logged import LoggedPolicies, load_tabular_mdp
+from mcengine.rl.problems.mdp import TabularMDP, value_of_policy
+from mcengine.rl.problems.policy_value import (
     DiscountedReturn,
     PerDecisionReturn,
     behaviour_trajectories,
@@ -26,18 +37,8 @@ from mcengine.rl.policy_value import (
     policy_value,
     tabular_mdp,
 )
-from mcengine.rl.recurrence import backward
-from mcengine.rl.red_light import driver, red_light
-from mcengine.rl.regression_weights import (
-    advantage_weights,
-    exponentiated_advantages,
-    replay_weights,
-    solve_temperature,
-    temperature_dual,
-)
-from mcengine.rl.trajectories import Trajectories, Trajectory
-from mcengine.rl.trust_region import TrustRegionInfo, fisher_vector_product, trust_region_step
-from mcengine.rl.update_diagnostics import UpdateDiagnostics, update_diagnostics
+from mcengine.rl.problems.red_light import driver, red_light
+from mcengine.rl.problems.trajectories import Trajectories, Trajectory
 
 __all__ = [
     "DiscountedReturn",
@@ -49,6 +50,7 @@ __all__ = [
     "TrustRegionInfo",
     "UpdateDiagnostics",
     "adaptive_beta",
+    "advantage_sums",
     "advantage_weights",
     "advantages",
     "backward",
@@ -61,7 +63,6 @@ __all__ = [
     "kl",
     "levels",
     "load_tabular_mdp",
-    "luck",
     "mixed_trajectories",
     "objectives",
     "per_decision_tabular_mdp",
@@ -79,3 +80,5 @@ __all__ = [
     "update_diagnostics",
     "value_of_policy",
 ]
+
+__getattr__ = deprecated_names(__name__, {"luck": "advantage_sums"})

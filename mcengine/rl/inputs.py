@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mcengine.distributions.univariate import concrete
+from mcengine.numerics.values import concrete
 
 
 def as_float(array: Any) -> Float[Array, "*shape"]:

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcengine.distributions import Normal
-from mcengine.paired import Difference, difference
-from mcengine.problem import Expectation
+from mcengine.problems.difference import Difference, difference
+from mcengine.problems.expectation import Expectation
 
 
 def bumped_mean(loc=0.0, bump=0.05, scale=1.0) -> Difference:

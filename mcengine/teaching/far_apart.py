@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcengine import weights
-from mcengine.distributions import Distribution, Normal, as_parameter
-from mcengine.problem import Expectation
+from mcengine.distributions import Distribution, Normal
+from mcengine.numerics.values import as_parameter
+from mcengine.problems.expectation import Expectation
 
 
 class Switch(eqx.Module):

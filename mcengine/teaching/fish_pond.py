@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
-from mcengine.distributions import as_parameter
 from mcengine.distributions.protocol import sample_by_transport
-from mcengine.distributions.univariate import concrete, require_positive
-from mcengine.problem import Expectation
+from mcengine.distributions.univariate import require_positive
+from mcengine.numerics.values import as_parameter, concrete
+from mcengine.problems.expectation import Expectation
 
 
 class Middle(eqx.Module):

@@ -8,7 +8,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from mcengine.distributions import Distribution, Normal, as_distribution
-from mcengine.problem import Expectation
+from mcengine.problems.expectation import Expectation
 
 
 def action(x: Float[Array, ""]) -> Float[Array, ""]:

@@ -8,9 +8,9 @@ from jaxtyping import Array, Float
 
 from mcengine import proposals
 from mcengine.distributions import Distribution, Normal
-from mcengine.distributions.univariate import concrete
-from mcengine.laws import NormalLaw
-from mcengine.problem import Probability
+from mcengine.numerics.values import concrete
+from mcengine.problems.exact_distributions import NormalLaw
+from mcengine.problems.probability import Probability
 
 
 def identity(x: Float[Array, ""]) -> Float[Array, ""]:

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from mcengine.distributions import Distribution, Normal, as_parameter
-from mcengine.laws import NormalLaw
-from mcengine.problem import Expectation
+from mcengine.distributions import Distribution, Normal
+from mcengine.numerics.values import as_parameter
+from mcengine.problems.exact_distributions import NormalLaw
+from mcengine.problems.expectation import Expectation
 from mcengine.proposals import Defensive
 from mcengine.teaching.gaussian_tail import identity
 

@@ -122,6 +122,6 @@ def assert_honest_or_flagged(runs, exact):
             if fine.mean() < 0.5:
                 continue  # flagged, as it should be where the interval is not to be trusted
             assert covered(*sides, target) >= MIN_COVERED[RUNS], f"coverage with {fine.mean():.0%} ok"
-            if not runs.recipe.binomial:
+            if not runs.spec.binomial:
                 scores = normal_scores(select(value, output), select(error, output), runs.num_units, target)
                 assert 0.85 <= np.std(scores[np.isfinite(scores)]) <= 1.15

@@ -624,8 +624,8 @@ add(
     {
         "index_fall": on(finance.index_fall, finance.inflated),
         "shifted": on(finance.index_fall, finance.shifted),
-        "one_bad_day": at(finance.index_fall, finance.one_bad_day),
-        "bad_days": at(finance.index_fall, controls=finance.bad_days),
+        "one_bad_day": at(finance.index_fall, either(finance, "one_big_jump", "one_bad_day")),
+        "bad_days": at(finance.index_fall, controls=either(finance, "exceedance_counts", "bad_days")),
         "option_levels": at(lambda: finance.OptionLevels(payoff="asian")(1)[0]),
         "underlying": at(european, controls=finance.underlying),
         "lognormal_twin": at(asian, controls=finance.lognormal_twin),
@@ -663,7 +663,7 @@ add(
         "cosine": at(light, lambda _: rendering.CosineHemisphere()),
         "towards_lamp": at(light, rendering.towards_lamp),
         "cosine_and_lamp": on(light, rendering.cosine_and_lamp, mis=mc.mis.Power()),
-        "lamp_in_sight": at(light, rendering.cosine_and_lamp, rendering.lamp_in_sight),
+        "lamp_in_sight": at(light, rendering.cosine_and_lamp, either(rendering, "light_visibility", "lamp_in_sight")),
     },
 )
 add(
@@ -695,7 +695,7 @@ add(
         "behaviour": on(mdp, rl.behaviour_trajectories),
         "mixed": at(mdp, rl.mixed_trajectories),
         "per_decision": at(functools.partial(rl.per_decision_tabular_mdp, horizon=5)),
-        "luck": at(mdp, controls=rl.luck),
+        "luck": at(mdp, controls=either(rl, "advantage_sums", "luck")),
         "red_light": at(rl.red_light, lambda _: rl.driver(0.8)),
     },
 )
@@ -734,7 +734,7 @@ def corrected(log_pi, log_mu, advantages, log_reference, mask):
 
 def with_reference(objective, **options):
     def of(log_pi, log_mu, advantages, log_reference, mask):
-        return objective(log_pi, log_mu, advantages, log_reference, 0.1, mask=mask, **options)
+        return objective(log_pi, log_mu, advantages, log_reference, beta=0.1, mask=mask, **options)
 
     return of
 

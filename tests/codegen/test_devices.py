@@ -41,7 +41,7 @@ for number, (problem, proposal) in enumerate(problems):
         execution = mc.Execution(block_size=2**10, blocks_per_call=7, devices=devices)
         key = jax.random.key(number)
         result = mc.estimate(key, problem, proposal, points=points, budget=mc.Samples(40_000), execution=execution)
-        for leaf in jax.tree.leaves(result.row):
+        for leaf in jax.tree.leaves(result.summary):
             digest.update(np.ascontiguousarray(leaf).tobytes())
 execution = mc.Execution(devices=devices)
 timed = mc.estimate(

@@ -29,9 +29,9 @@ def test_any_grouping_of_blocks(key):
 
     reference = run(1)
     for grouping in (3, 32, 1_000):
-        trees_equal(run(grouping).row, reference.row)
-    trees_equal(run(32, threads=1).row, reference.row)
-    trees_equal(run(3, threads=7).row, reference.row)
+        trees_equal(run(grouping).summary, reference.summary)
+    trees_equal(run(32, threads=1).summary, reference.summary)
+    trees_equal(run(3, threads=7).summary, reference.summary)
 
 
 def test_a_time_budget_and_its_count(key):
@@ -39,7 +39,7 @@ def test_a_time_budget_and_its_count(key):
     timed = mc.estimate(key, TAIL, SHIFTED, budget=mc.Seconds(0.3), execution=execution)
     assert timed.num_samples % 2**12 == 0
     counted = mc.estimate(key, TAIL, SHIFTED, budget=mc.Samples(int(timed.num_samples)), execution=execution)
-    trees_equal(timed.row, counted.row)
+    trees_equal(timed.summary, counted.summary)
 
 
 def test_any_number_of_threads_under_a_tolerance():
@@ -47,7 +47,7 @@ def test_any_number_of_threads_under_a_tolerance():
         execution = mc.Execution(threads=threads, blocks_per_call=blocks_per_call)
         return mc.estimate(jax.random.key(4), TAIL, SHIFTED, budget=mc.Tolerance(rtol=0.02), execution=execution)
 
-    trees_equal(run(1, 32).row, run(2, 3).row)
+    trees_equal(run(1, 32).summary, run(2, 3).summary)
 
 
 def test_rows_merged_a_few_keys_at_a_time(key, monkeypatch):
@@ -56,7 +56,7 @@ def test_rows_merged_a_few_keys_at_a_time(key, monkeypatch):
     whole = mc.replicate(keys, problem, wide, budget=mc.Samples(2**14))
     monkeypatch.setattr(replicates, "MOST_ROWS", 9)  # two keys at a time, the last alone
     parts = mc.replicate(keys, problem, wide, budget=mc.Samples(2**14))
-    trees_equal(whole.row, parts.row)
+    trees_equal(whole.summary, parts.summary)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_any_points_and_nearly_the_same_in_a_trace(points):
         return mc.estimate(key, PEAK, points=points, budget=mc.Samples(5_000), execution=execution)
 
     reference = run(jax.random.key(7))
-    trees_equal(reference.row, run(jax.random.key(7), blocks_per_call=2, threads=1).row)
+    trees_equal(reference.summary, run(jax.random.key(7), blocks_per_call=2, threads=1).summary)
     traced = jax.jit(run)(jax.random.key(7))
     assert float(traced.value) == pytest.approx(reference.value, rel=1e-6)
     assert float(traced.std_error) == pytest.approx(reference.std_error, rel=1e-3)

@@ -20,7 +20,7 @@ SHARED = {"gaussian_policy_entropy": "gaussian_policy", "gaussian_policy_kl": "g
 PAIRS = [(problem, p) for problem in PROBLEMS for p in ["plain", *(OWN[problem] or OWN.get(SHARED.get(problem), []))]]
 USUAL = {
     "defensive": ["proposal=defensive", "proposal@proposal.base=gaussian_tail/shifted"],
-    "chosen_shares": ["proposal=chosen_shares", "proposal@proposal.base=gaussian_tail/defensive"],
+    "chosen_weights": ["proposal=chosen_weights", "proposal@proposal.base=gaussian_tail/defensive"],
 }
 
 
@@ -29,11 +29,11 @@ CONTROLLED = {
     "components": ("plane_light", "plane_light/cosine_and_lamp"),
     "legendre": ("genz_gaussian", "plain"),
     "keister/radius_powers": ("keister", "plain"),
-    "index_fall/bad_days": ("index_fall", "index_fall/inflated"),
+    "index_fall/exceedance_counts": ("index_fall", "index_fall/inflated"),
     "path_option/underlying": ("path_option", "plain"),
     "path_option/lognormal_twin": ("path_option", "plain"),
-    "plane_light/lamp_in_sight": ("plane_light", "plain"),
-    "tabular_mdp/luck": ("tabular_mdp", "plain"),
+    "plane_light/light_visibility": ("plane_light", "plain"),
+    "tabular_mdp/advantage_sums": ("tabular_mdp", "plain"),
 }
 # A problem for each of the functionals, and the overrides that it needs.
 OBSERVED = {
@@ -104,9 +104,9 @@ def test_every_functional_is_estimated_and_knows_its_exact_value(functional):
 
 
 def test_controls_for_another_problem_are_refused_in_words():
-    cfg = config.compose(["problem=keister", "controls=plane_light/lamp_in_sight"])
+    cfg = config.compose(["problem=keister", "controls=plane_light/light_visibility"])
     built, _ = config.build_problem(cfg)
-    with pytest.raises(TypeError, match="lamp_in_sight: the problem must be a plane_light"):
+    with pytest.raises(TypeError, match="light_visibility: the problem must be a plane_light"):
         config.build_methods(cfg, built, ["controls"])
 
 
@@ -118,13 +118,13 @@ def test_a_defensive_proposal_takes_any_other():
     assert log_w == pytest.approx(np.log(10.0), abs=1e-4)
 
 
-def test_chosen_shares_take_any_mixture():
+def test_chosen_weights_take_any_mixture():
     _, given = config.build_problem(config.compose(["proposal=gaussian_tail/defensive"]))
-    _, chosen = config.build_problem(config.compose([*USUAL["chosen_shares"], "proposal.floor=0.08"]))
+    _, chosen = config.build_problem(config.compose([*USUAL["chosen_weights"], "proposal.floor=0.08"]))
     assert type(chosen) is type(given)
     # N(5, 1) is nearly all that is needed.
     assert float(chosen.defensive_share) == pytest.approx(0.04, rel=1e-5)
-    _, other = config.build_problem(config.compose([*USUAL["chosen_shares"], "proposal.floor=0.2"]))
+    _, other = config.build_problem(config.compose([*USUAL["chosen_weights"], "proposal.floor=0.2"]))
     assert float(other.defensive_share) == pytest.approx(0.1, rel=1e-5)
 
 

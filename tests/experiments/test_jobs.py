@@ -37,7 +37,7 @@ def test_points_and_heuristics_are_part_of_a_methods_name_and_plain_goes_without
 
 
 def test_controls_are_part_of_a_methods_name_and_functionals_of_the_case():
-    made = described("problem=plane_light", "controls=plane_light/lamp_in_sight", "controls.pilot=512")
+    made = described("problem=plane_light", "controls=plane_light/light_visibility", "controls.pilot=512")
     assert (made["case"], made["method"]) == ("", "lamp in sight, pilot 512")
     made = described("problem=peaked_curve", "proposal=peaked_curve/wide_peak", "controls=components")
     assert made["method"] == "wide peak, components"
@@ -133,7 +133,7 @@ def test_a_launcher_that_is_not_there_is_answered_with_those_that_are():
 def test_the_help_offers_no_experiment_to_a_job():
     assert "overview" not in config.groups_and_options()
     assert "weighting: clipped, " in config.groups_and_options()
-    assert "controls: components, index_fall/bad_days, " in config.groups_and_options()
+    assert "controls: components, index_fall/exceedance_counts, " in config.groups_and_options()
     assert "functional: histogram, mean, ratio, tail_risk" in config.groups_and_options()
     assert "budget: brief, ladder, long_run, three_counts, tolerance" in config.groups_and_options()
 

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 import mcengine as mc
 from experiments.measure import Ladder, measure, observe, output_labels, summarise
-from mcengine.laws import NormalLaw
+from mcengine.problems.exact_distributions import NormalLaw
 from tests.statistics import least_covered
 
 

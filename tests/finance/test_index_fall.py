@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 import mcengine as mc
-from mcengine.finance import BadDays, fitted_model, index_fall, inflated, one_bad_day, shifted
-from mcengine.finance.proposals import _log_sum_over_pairs
+from mcengine.finance import fitted_model, index_fall, inflated, shifted
+from mcengine.finance.proposals import OneBigJump, _log_sum_over_pairs, one_big_jump
 from tests.compilations import compilations
 from tests.statistics import assert_honest
 
@@ -45,7 +45,7 @@ def run(problem, proposal, seed=4):
 
 
 @pytest.mark.parametrize(
-    "build", [lambda problem: None, inflated, one_bad_day], ids=["plain", "inflated", "one bad day"]
+    "build", [lambda problem: None, inflated, one_big_jump], ids=["plain", "inflated", "one bad day"]
 )
 @pytest.mark.parametrize("fall", [0.05, 0.1, 0.2])
 def test_estimates_agree_with_the_exact_value(build, fall):
@@ -55,9 +55,9 @@ def test_estimates_agree_with_the_exact_value(build, fall):
 
 
 @pytest.mark.battery
-def test_one_bad_day_is_honest_at_small_sample_counts():
+def test_one_big_jump_is_honest_at_small_sample_counts():
     problem = index_fall(0.5)
-    proposal = one_bad_day(problem)
+    proposal = one_big_jump(problem)
 
     @jax.jit
     def replicate(keys):
@@ -72,22 +72,22 @@ def variance_ratio(problem, proposal):
     return p * (1 - p) / (NUM_SAMPLES * float(run(problem, proposal).std_error) ** 2)
 
 
-def test_one_bad_day_gains_about_one_over_the_probability():
+def test_one_big_jump_gains_about_one_over_the_probability():
     for fall, least in ((0.1, 5), (0.2, 250), (0.3, 1500), (0.5, 10_000)):
         problem = index_fall(fall)
-        assert variance_ratio(problem, one_bad_day(problem)) > least
+        assert variance_ratio(problem, one_big_jump(problem)) > least
 
 
 def test_pairs_of_bad_days_tame_the_largest_weights():
     problem = index_fall(0.3)
-    without, with_pairs = run(problem, one_bad_day(problem, pair_share=0.0)), run(problem, one_bad_day(problem))
+    without, with_pairs = run(problem, one_big_jump(problem, pair_share=0.0)), run(problem, one_big_jump(problem))
     assert with_pairs.pareto_k < without.pareto_k - 0.15
     assert with_pairs.ok
 
 
 def test_a_single_day_has_no_pairs():
     problem = index_fall(0.1, days=1)
-    estimate = mc.estimate(jax.random.key(3), problem, one_bad_day(problem), budget=mc.Samples(4096))
+    estimate = mc.estimate(jax.random.key(3), problem, one_big_jump(problem), budget=mc.Samples(4096))
     assert abs(estimate.value - problem.exact) < 4 * estimate.std_error
     assert estimate.num_nonfinite == 0
 
@@ -118,7 +118,7 @@ def test_the_shifted_path_just_reaches_the_threshold():
     np.testing.assert_allclose(shifted(problem, -0.01).loc, problem.target.loc - 0.01, rtol=1e-5)
 
 
-BAD_DAYS = BadDays(
+BAD_DAYS = OneBigJump(
     mc.StudentT(3.0, jnp.asarray([0.1, -0.2, 0.3]), 0.5),
     bad_loc=[-4.0, -1.5], bad_scale=[2.0, 1.2], shares=[0.2, 0.5, 0.3],
 )  # fmt: skip
@@ -138,7 +138,7 @@ def bad_days():
     return [np.asarray(part, np.float64) for part in jax.vmap(draw)(v)]
 
 
-def test_one_bad_day_is_the_mixture_it_says(bad_days):
+def test_one_big_jump_is_the_mixture_it_says(bad_days):
     x, log_q, log_prob, _ = bad_days
     np.testing.assert_array_equal(log_q, log_prob)
     each = stats.t.pdf(x, 3, [0.1, -0.2, 0.3], 0.5)
@@ -148,7 +148,7 @@ def test_one_bad_day_is_the_mixture_it_says(bad_days):
     np.testing.assert_allclose(np.exp(log_q), 0.2 * each.prod(axis=1) + 0.5 * one + 0.3 * two, rtol=1e-4)
 
 
-def test_one_bad_day_samples_what_its_density_says(bad_days):
+def test_one_big_jump_samples_what_its_density_says(bad_days):
     x, log_q, _, log_p = bad_days
     # E_q[p/q g] = E_p[g] for a bounded g that tells the days apart.
     locs, shifts = np.asarray([0.1, -0.2, 0.3]), np.asarray([0.0, 1.0, -0.5])
@@ -190,7 +190,7 @@ def test_no_weight_exceeds_one_over_the_share(bad_days):
 def test_no_hits_are_bounded_through_the_defensive_share():
     # 3 / (share n), the design's bound for a defensive proposal; no sample loses e^1000.
     problem = dataclasses.replace(index_fall(0.5), threshold=1000.0)
-    estimate = run(problem, one_bad_day(index_fall(0.5)))
+    estimate = run(problem, one_big_jump(index_fall(0.5)))
     assert estimate.num_hits == 0
     low, high = estimate.interval()
     assert (low, float(high)) == (0.0, pytest.approx(-math.log(0.05) / (0.1 * NUM_SAMPLES), rel=0.02))
@@ -236,9 +236,9 @@ def test_a_fall_is_a_share(fall):
         (lambda p: index_fall(0.2, days=0), "days must be a whole number"),
         (lambda p: index_fall(0.2, days=2.5), "days must be a whole number"),
         (lambda p: inflated(p, 0.0), "factor must be positive"),
-        (lambda p: one_bad_day(p, defensive_share=0.0), "defensive_share must lie strictly between 0 and 1"),
-        (lambda p: one_bad_day(p, pair_share=0.9), "both together below 1; got defensive_share=0.1, pair_share=0.9"),
-        (lambda p: one_bad_day(p, width=-1.0), "width must be positive"),
+        (lambda p: one_big_jump(p, defensive_share=0.0), "defensive_share must lie strictly between 0 and 1"),
+        (lambda p: one_big_jump(p, pair_share=0.9), "both together below 1; got defensive_share=0.1, pair_share=0.9"),
+        (lambda p: one_big_jump(p, width=-1.0), "width must be positive"),
     ],
 )
 def test_bad_arguments_are_refused(call, message):
@@ -248,7 +248,7 @@ def test_bad_arguments_are_refused(call, message):
 
 def test_proposals_want_the_model_they_are_for():
     with pytest.raises(TypeError, match="for a Student-t of several days"):
-        one_bad_day(mc.Probability(jnp.sum, mc.Normal(jnp.zeros(3)), 1.0))
+        one_big_jump(mc.Probability(jnp.sum, mc.Normal(jnp.zeros(3)), 1.0))
 
 
 def test_the_fall_may_be_traced_and_the_days_may_not():

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 import mcengine as mc
-from mcengine.functionals import tail_risk
+from mcengine.inference.tail_risk import tail_risk
 from tests.statistics import least_covered
 
 LEVELS = (0.99, 0.999)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import mcengine as mc
-from mcengine.intervals import UNDERSTATED, skewed_sides
+from mcengine.inference.intervals import UNDERSTATED, skewed_sides
 from tests.statistics import MIN_COVERED, covered
 
 NORMAL = mc.Normal(0.0, 1.0)

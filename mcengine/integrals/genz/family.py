@@ -7,7 +7,7 @@ import numpy as np
 from jax.core import Tracer
 
 from mcengine.integrals.genz.parameters import genz_parameters
-from mcengine.problem import Integral
+from mcengine.problems.integral import Integral
 
 
 def genz_integral(

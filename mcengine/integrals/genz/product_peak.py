@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcengine.distributions import as_parameter
 from mcengine.integrals.genz.family import genz_integral
-from mcengine.problem import Integral
+from mcengine.numerics.values import as_parameter
+from mcengine.problems.integral import Integral
 
 
 class GenzProductPeak(eqx.Module):

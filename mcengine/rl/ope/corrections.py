@@ -11,12 +11,7 @@ from mcengine import weights
 from mcengine.rl.ope.logs import Log, TrajectoryLog, as_trajectories
 from mcengine.rl.ope.models import ActionValues, checked_values
 from mcengine.rl.ope.policy_value import PolicyValue, from_units, met_with_a_status
-from mcengine.rl.ope.returns import (
-    doubly_robust_return,
-    self_normalised_terms,
-    step_weights,
-    temporal_differences,
-)
+from mcengine.rl.ope.returns import doubly_robust_return, self_normalised_terms, step_weights, temporal_differences
 
 # Standard errors of the weighted residuals' mean beyond which a model is seen to be wrong: by chance in 1 of 100 logs.
 SEEN_WRONG = 2.6

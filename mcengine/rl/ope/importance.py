@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mcengine import weights
-from mcengine.from_arrays import estimate_from
+from mcengine.engine.from_samples import estimate_from
 from mcengine.rl.ope.corrections import doubly_robust_value, no_model, weighted_doubly_robust_value
 from mcengine.rl.ope.logs import Log, as_trajectories
 from mcengine.rl.ope.policy_value import PolicyValue, from_units, met_with_a_status
-from mcengine.weighting import Raw, SelfNormalised, Weighting
+from mcengine.weights.weighting import Raw, SelfNormalised, Weighting
 
 
 @met_with_a_status

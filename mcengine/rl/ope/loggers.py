@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from mcengine.mis import mixture_log_density
 from mcengine.rl.ope.checks import Voice, trajectory_and_step
+from mcengine.weights.mis import mixture_log_density
 
 
 def mean_behaviour(

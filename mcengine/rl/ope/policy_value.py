@@ -10,11 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from mcengine import diagnostics, moments, pareto, weights
-from mcengine.arrays import estimate_of_arrays
-from mcengine.diagnostics import MAX_BIAS, MIN_CROWD, MIN_UNITS, Status
-from mcengine.result import Estimate
+from mcengine import weights
+from mcengine.inference.diagnostics import MIN_CROWD
+from mcengine.inference.estimate import Estimate
+from mcengine.inference.from_arrays import estimate_of_arrays
+from mcengine.inference.status import MAX_BIAS, MIN_UNITS, Status, status_codes
 from mcengine.rl.ope.logs import TrajectoryLog
+from mcengine.summaries.summary import MAX_TAIL
+from mcengine.weights import pareto_tail
 
 P = ParamSpec("P")
 
@@ -85,7 +88,7 @@ def from_units(
     *contributions, weights = (np.where(np.isfinite(array), array, 0.0) for array in (*contributions, weights))
     of_contributions = [view_of(array) for array in contributions]
     # A mean of w G, not divided by anything, has no more of the weights than w G.
-    whole = estimate is not None and not estimate.recipe.self_normalised
+    whole = estimate is not None and not estimate.spec.self_normalised
     of_weights = [] if whole else [view_of(weights)]
     if estimate is None:
         estimate = estimate_of_arrays(None, units)
@@ -129,14 +132,14 @@ def view_of(weights: Float[np.ndarray, " n"]) -> View:
     size = np.abs(weights)
     largest, hits = np.max(size), np.sum(size > 0)
     relative = size / largest if largest > 0 else size
-    top = -np.sort(-relative)[: min(moments.MAX_TAIL, int(pareto.tail_size(len(size)))) + 1]
+    top = -np.sort(-relative)[: min(MAX_TAIL, int(pareto_tail.tail_size(len(size)))) + 1]
     with np.errstate(all="ignore"):
         # As in the engine: no tail is a NaN, by way of a division by zero.
-        k = pareto.k_hat(np.log(top), np.float64(hits), np)
+        k = pareto_tail.k_hat(np.log(top), np.float64(hits), np)
     total = np.sum(relative)
     # All 0 where there is no weight at all.
     ess, share = (total**2 / np.sum(relative**2), 1.0 / total) if total > 0 else (0.0, 0.0)
-    code = diagnostics.status_codes(
+    code = status_codes(
         hits=hits, num_samples=np.float64(len(size)), num_units=np.float64(len(size)), value=np.float64(0.0),
         std_error=np.float64(1.0), k=k, ess=ess, share=share, bias=0.0, nonfinite=~np.isfinite(largest), missed=False,
         exact_interval=False, epsilon=0.0,

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from mcengine import weights
-from mcengine.rl.recurrence import backward
+from mcengine.rl.critics.recurrence import backward
 
 
 @jax.jit

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcengine.diagnostics import Status
-from mcengine.from_arrays import estimate_from
-from mcengine.result import Estimate
+from mcengine.engine.from_samples import estimate_from
+from mcengine.inference.estimate import Estimate
+from mcengine.inference.status import Status
 from mcengine.rl.ope.bandit import shrunk_doubly_robust, switch
 from mcengine.rl.ope.blended import magic
 from mcengine.rl.ope.corrections import direct_method, doubly_robust, weighted_doubly_robust

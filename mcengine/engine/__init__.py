@@ -1,0 +1,1 @@
+"""`estimate` and its kin: a run is planned, executed and finished."""

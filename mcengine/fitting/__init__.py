@@ -1,0 +1,1 @@
+"""Proposals found by a pilot run, then frozen."""

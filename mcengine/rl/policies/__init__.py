@@ -1,0 +1,1 @@
+"""Divergences between policies, trust-region steps and weights of regressions."""

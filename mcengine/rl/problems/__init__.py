@@ -1,0 +1,1 @@
+"""Problems of reinforcement learning with exact values: policy values in a tabular MDP."""
