@@ -1,12 +1,12 @@
-# Everything sets itself up: a virtual environment in .venv with the versions of constraints.txt.
+# Each target creates a virtual environment in .venv with the versions of constraints.txt if there is none.
 PYTHON ?= python3
 ENV := .venv
 BIN := $(ENV)/bin
 READY := $(ENV)/.ready
 export JAX_PLATFORMS ?= cpu
 
-# XLA compiles three times as fast when it makes plain code, and compiling is most of what the tests do. What looks at
-# the code itself (bits, loops, the last digits) is in tests/codegen and has it as users have it, and so has the battery.
+# Most of the time of the tests is compilation, and XLA compiles three times as fast without optimisations. Tests of the
+# generated code (bits, loops, the last digits) are in tests/codegen; they and the battery use the default code.
 PLAIN_CODE := --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0
 
 .PHONY: test study battery checks lint benchmarks constraints clean
@@ -29,7 +29,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# One at a time: they share the cores, and each measures.
+# One benchmark at a time, since they share the cores.
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks.run
 

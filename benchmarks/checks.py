@@ -1,6 +1,6 @@
-"""Runs every statistical check and writes results/checks.md. `make checks`: 23 processor minutes, 17 of them `devices`.
+"""`make checks`: runs every statistical check and writes results/checks.md (23 processor minutes, `devices` takes 17).
 
-Each table has the numbers asked and measured, misses included. Seeds are fixed, and nothing was tuned on them.
+Each table has the required and the measured values, including misses. Seeds are fixed, and nothing was tuned on them.
 """
 
 from pathlib import Path

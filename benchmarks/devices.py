@@ -1,7 +1,7 @@
-"""The same bits on 1, 2 and 4 devices: ten problems with every kind of points, each device count in its own process.
+"""The same bits on 1, 2 and 4 devices: ten problems with every points layout, one process per device count.
 
-`python -m benchmarks.devices` prints the table; `python -m benchmarks.devices digests` prints, as JSON, the digests
-that this process finds on the devices it has.
+`python -m benchmarks.devices` prints the table; `python -m benchmarks.devices digests` prints the digests of this
+process as JSON.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from benchmarks.timing import table
 from experiments.config import build, build_problem, compose, group_options
 
 COUNTS = (1, 2, 4)
-# From every field, with and without a proposal, a mixture among them.
+# Problems of every field, with and without a proposal; one proposal is a mixture.
 PROBLEMS = {
     "gaussian_tail": "gaussian_tail/shifted",
     "keister": "plain",
@@ -34,18 +34,18 @@ PROBLEMS = {
 }
 POINTS = group_options("points")
 GROWING = "sobol until precise"
-# Many small calls, so that every device has its share of them.
+# Many small calls, so that every device runs some of them.
 EXECUTION = mc.Execution(block_size=2**10, blocks_per_call=2)
 SAMPLES = 20_000
 
 
 def digest(number: int, problem_name: str, points: str) -> str:
-    """The digest of all that a run leaves: every moment and statistic of its row."""
+    """The digest of a run's summary."""
     proposal_name = PROBLEMS[problem_name]
     kind = "sobol" if points == GROWING else points
     cfg = compose([f"problem={problem_name}", f"proposal={proposal_name}", f"points={kind}"])
     problem, proposal = build_problem(cfg)
-    # A tolerance that no run reaches: all stop at the same, last look.
+    # A tolerance that no run reaches: all runs stop at the same last interim look.
     budget = mc.Tolerance(atol=1e-30, max_samples=2**16) if points == GROWING else mc.Samples(SAMPLES)
     key = jax.random.key(number)
     result = mc.estimate(key, problem, proposal, points=build(cfg.points), budget=budget, execution=EXECUTION)
@@ -56,17 +56,17 @@ def digest(number: int, problem_name: str, points: str) -> str:
 
 
 def digests() -> dict[str, dict[str, str]]:
-    """The digests of all cases on this process's devices: by problem, then by points."""
+    """The digests of all cases on this process's devices, by problem and points."""
     found = {}
     for number, problem in enumerate(PROBLEMS):
         found[problem] = {points: digest(number, problem, points) for points in (*POINTS, GROWING)}
-        # Every kernel is compiled for every device, and a process may have only so many memory mappings.
+        # Every kernel is compiled for every device, and the number of memory mappings of a process is limited.
         jax.clear_caches()
     return found
 
 
 def digests_on(num_devices: int) -> dict[str, dict[str, str]]:
-    """The same in a process with so many CPU devices."""
+    """The digests of a process with `num_devices` CPU devices."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={num_devices}"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, "-m", "benchmarks.devices", "digests"]
@@ -80,7 +80,7 @@ def digests_on(num_devices: int) -> dict[str, dict[str, str]]:
 
 
 def main() -> str:
-    """The table: the digest where all counts agree, else each count's own."""
+    """The table: one digest if all device counts agree, else the digests of all."""
     by_count = [digests_on(count) for count in COUNTS]
     rows = []
     for problem in PROBLEMS:

@@ -1,7 +1,7 @@
-"""The polynomials of `mcengine.numerics.elementary`, fitted: minimax in relative error, by Lawson's iteration.
+"""Fits the polynomials of `mcengine.numerics.elementary`: minimax in relative error, by Lawson's iteration.
 
-`python -m benchmarks.fit_elementary` prints coefficients, lowest power first, and the largest relative error of each
-fit in float64 with its coefficients rounded to the eight digits that the module has.
+`python -m benchmarks.fit_elementary` prints the coefficients, lowest power first, and the largest relative error of
+each fit in float64 with the coefficients rounded to eight digits, as in the module.
 """
 
 import numpy as np

@@ -1,16 +1,19 @@
-"""The 1-D Gaussian tail P(Z > 5) through `estimate`, against two hand-written kernels and float32 NumPy.
+"""The 1-D Gaussian tail P(Z > 5) by `estimate`, compared with two hand-written kernels and float32 NumPy.
 
-The hand-written kernels do the least that can be called the same work: parameters as arguments, both log densities, the
-sums of w f and of its square, the same blocks. One draws with `jax.random.normal`, as anyone would; the other with the
-engine's generator and quantile and its compiler options, and so shows what the engine itself costs.
+The hand-written kernels do the least amount of the same work: parameters as arguments, both log densities, the sums of
+w f and of its square, the same blocks. One draws with `jax.random.normal`. The other uses the engine's generator,
+quantile and compiler options; the difference to it is the cost of the engine's statistics.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
 
 import mcengine as mc
 from benchmarks.timing import interleaved, table
@@ -20,16 +23,23 @@ BLOCK = 2**18
 LOG_SQRT_2PI = 0.9189385332
 
 
-def _plain_normals(key):
+def _plain_normals(key: PRNGKeyArray) -> Float[Array, " n"]:
     return jax.random.normal(key, (BLOCK,))
 
 
-def _our_normals(key):
+def _our_normals(key: PRNGKeyArray) -> Float[Array, " n"]:
     return numerics.normal_quantile(numerics.centred_uniform(numerics.random_words(key, (1, BLOCK))))
 
 
-def _kernel(normals, key, num_blocks, threshold, loc, scale):
-    def block(i, sums):
+def _kernel(
+    normals: Callable[[PRNGKeyArray], Float[Array, " n"]],
+    key: PRNGKeyArray,
+    num_blocks: ArrayLike,
+    threshold: ArrayLike,
+    loc: ArrayLike,
+    scale: ArrayLike,
+) -> Float[Array, "2"]:
+    def block(i: Array, sums: Float[Array, "2"]) -> Float[Array, "2"]:
         z = normals(jax.random.fold_in(key, i))
         x = loc + scale * z
         log_p = -0.5 * x * x - LOG_SQRT_2PI
@@ -44,7 +54,7 @@ _hand_written = jax.jit(partial(_kernel, _plain_normals))
 _hand_written_with_ours = jax.jit(partial(_kernel, _our_normals), compiler_options=numerics.KERNEL_OPTIONS)
 
 
-def _numpy(rng, num_samples):
+def _numpy(rng: np.random.Generator, num_samples: int) -> np.ndarray:
     total = np.zeros(2)
     for start in range(0, num_samples, 10**6):
         z = rng.standard_normal(min(10**6, num_samples - start), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""How peak memory grows from 10^6 to 10^9 samples, each in a process of its own."""
+"""Growth of peak memory from 10^6 to 10^9 samples, each count in its own process."""
 
 import subprocess
 import sys

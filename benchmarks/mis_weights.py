@@ -1,4 +1,4 @@
-"""Weights of multiple importance sampling: their sum at densities from 1e-20 to 1e20, for every heuristic."""
+"""Weights of multiple importance sampling: their sum for densities from 1e-20 to 1e20 and every heuristic."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +21,7 @@ MOST = 1e-6
 
 
 def densities(rng: np.random.Generator, num_proposals: int) -> np.ndarray:
-    """log(alpha_i q_i(x)), [proposals, 3 points]: all over the range, within a factor of two, and its very ends."""
+    """log(alpha_i q_i(x)), [proposals, 3 points]: over the whole range, within a factor of two, and at its ends."""
     shape = (num_proposals, POINTS)
     anywhere = rng.uniform(-LOG_RANGE, LOG_RANGE, shape)
     level = rng.uniform(-LOG_RANGE, LOG_RANGE, (1, POINTS))
@@ -31,7 +31,7 @@ def densities(rng: np.random.Generator, num_proposals: int) -> np.ndarray:
 
 
 def main() -> str:
-    """The table: float32, as the kernels compute; the sum is taken in float64."""
+    """The table of weights in float32, as in the kernels; their sum is in float64."""
     rng = np.random.default_rng(0)
     rows = []
     for name, heuristic in HEURISTICS.items():
@@ -41,7 +41,7 @@ def main() -> str:
             weights = np.exp(np.asarray(heuristic.log_weights(log_c), np.float64))
             furthest = max(furthest, float(np.max(np.abs(weights.sum(axis=0) - 1.0))))
         rows.append([name, f"1 within {MOST:.0e}", f"{furthest:.1e}", verdict(furthest <= MOST)])
-    return table(["heuristic", "sum asked", "furthest from 1", "met"], rows)
+    return table(["heuristic", "required sum", "largest difference to 1", "met"], rows)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Multilevel against plain Monte Carlo: a European call by Euler and Milstein steps, for ever smaller tolerances.
+"""Multilevel compared with plain Monte Carlo: a European call by Euler and Milstein steps at decreasing tolerances.
 
 `python -m benchmarks.multilevel` prints the table and writes results/benchmarks/multilevel.md. Cost is in steps of
-paths. Plain sampling is of the finest level that multilevel chose, with the same standard error, its variance measured.
+paths. Plain sampling uses the finest level of the multilevel run and reaches the same standard error, from its measured
+variance.
 """
 
 from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 import mcengine as mc
 from benchmarks.timing import device, table
@@ -22,15 +24,15 @@ HEADER = [
 ]  # fmt: skip
 
 
-def plain_cost(key, run: mc.MultilevelEstimate, scheme: str) -> float:
-    """Steps that plain sampling of the run's finest level takes for its standard error."""
+def plain_cost(key: PRNGKeyArray, run: mc.MultilevelEstimate, scheme: str) -> float:
+    """Steps of plain sampling at the run's finest level for the same standard error."""
     steps = 2 ** (len(run.levels) - 1)
     pilot = mc.estimate(key, path_option(steps, scheme=scheme), budget=mc.Samples(2**14))
     return float(pilot.std_error**2 * 2**14 / run.std_error**2 * steps)
 
 
 def row(scheme: str, atol: float) -> list[str]:
-    """A line of the table."""
+    """A row of the table."""
     levels, exact = OptionLevels(scheme=scheme), black_scholes_call()
     first, *keys = jax.random.split(jax.random.key(round(1e4 * atol)), RUNS + 1)
     budget = mc.Tolerance(atol=atol)
@@ -60,6 +62,6 @@ if __name__ == "__main__":
     OUTPUT.write_text(
         "# Multilevel Monte Carlo\n\nEuropean call, spot = strike = 100, rate .05, volatility .2, one year; Black and "
         f"Scholes: 10.4506. Means over {RUNS} runs, `weak_order=1`; {device()}.\n\n{body}\n\n"
-        "`python -m benchmarks.multilevel`. eps is the half-width asked of the 95 % interval, bias included. The plain "
-        "cost has no bias search in it.\n"
+        "`python -m benchmarks.multilevel`. eps is the required half-width of the 95 % interval, bias included. The "
+        "plain cost does not include the search for the finest level.\n"
     )

@@ -1,6 +1,6 @@
-"""Many outputs: time of 101 of them against one, bias, exact sums of bins, and peak memory of 250,000.
+"""Many outputs: the time of 101 outputs relative to one, bias, exact sums of bins, and peak memory of 250,000.
 
-The machine may be busy: times are interleaved in one process, and only their ratios say anything.
+Times are interleaved in one process, so that their ratios are valid on a busy machine too.
 """
 
 import subprocess
@@ -9,6 +9,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 import mcengine as mc
 from benchmarks.timing import interleaved, table
@@ -32,13 +33,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, result.seconds)
 """
 
 
-def total(x):
+def total(x: Float[Array, ""]) -> Float[Array, ""]:
     """The scalar integrand."""
     return jnp.exp(0.3 * x)
 
 
-def total_and_bins(x):
-    """The same, and its part in each of 100 bins of x."""
+def total_and_bins(x: Float[Array, ""]) -> dict[str, Array]:
+    """The total, and its value in each of 100 bins of x."""
     inside = (x >= EDGES[:-1].astype(np.float32)) & (x < EDGES[1:].astype(np.float32))
     return {"total": total(x), "bins": jnp.where(inside, total(x), 0.0)}
 
@@ -54,11 +55,11 @@ def times() -> str:
         )
     seconds = interleaved(runs, repeats=9)
     rows = [[name, f"{1e3 * s:.0f}", f"{s / seconds['1 output']:.2f}"] for name, s in seconds.items()]
-    return table([f"{REPLICATES} replicates of {SAMPLES:,} samples", "ms", "ratio (asked: at most 3)"], rows)
+    return table([f"{REPLICATES} replicates of {SAMPLES:,} samples", "ms", "ratio (required: at most 3)"], rows)
 
 
 def sums() -> str:
-    """Bias of the total over 400 seeds, its coverage, and how far bins are from adding up to it."""
+    """Bias and coverage of the total over 400 seeds, and the error of the sum of its bins."""
     keys = jax.random.split(jax.random.key(1), SEEDS)
     runs = mc.replicate(keys, mc.Expectation(total_and_bins, TARGET), budget=mc.Samples(SAMPLES), covariance="full")
     values, exact = runs.value["total"], np.exp(0.5 * 0.3**2)
@@ -68,8 +69,8 @@ def sums() -> str:
     together = runs.combination({"total": 0.0, "bins": 1.0})
     rows = [
         ["z of the mean over 400 seeds", f"{z:.2f}"],
-        ["95 % intervals that hold the exact value (asked: 364)", f"{covered} of {SEEDS}"],
-        ["sum of bins over the total, off by (asked: 1e-12)", f"{np.max(np.abs(together.value / values - 1)):.1e}"],
+        ["95 % intervals that contain the exact value (required: 364)", f"{covered} of {SEEDS}"],
+        ["relative error of the sum of bins (required: 1e-12)", f"{np.max(np.abs(together.value / values - 1)):.1e}"],
         ["error of the bins' combination over the total's, largest difference",
          f"{np.max(np.abs(together.std_error / runs.std_error['total'] - 1)):.1e}"],
     ]  # fmt: skip
@@ -89,7 +90,7 @@ def memory() -> str:
         out = subprocess.run(command, capture_output=True, text=True, check=True)
         peak, seconds = map(float, out.stdout.split())
         rows.append([points, covariance, f"{samples:,}", f"{peak:,.0f}", f"{seconds:.0f}"])
-    return table([f"{MANY:,} outputs by", "covariance", "samples", "peak MB (asked: 2,000)", "s"], rows)
+    return table([f"{MANY:,} outputs by", "covariance", "samples", "peak MB (required: 2,000)", "s"], rows)
 
 
 def main() -> str:

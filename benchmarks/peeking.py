@@ -1,14 +1,15 @@
-"""Intervals of runs that stop when they are short enough, on heavy weights, against plain intervals stopped that way.
+"""Coverage of runs that stop when the interval is short enough, on heavy tails: `Tolerance` and plain intervals.
 
-The plain ones are of the same blocks, looked at as often: `replicate` with the block size of `estimate` gives the same
-samples. Pareto weights are short enough at the first look, at 8,192 samples; to see them peeked at, the last lines look
-from 256 samples on.
+Plain intervals use the same blocks and the same interim looks: `replicate` with the block size of `estimate` gives the
+same samples. With Pareto weights the interval is short enough at the first interim look, at 8,192 samples; the last
+rows therefore begin at 256 samples.
 """
 
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 import mcengine as mc
 from benchmarks.coverage import LEAST_COVERED, RUNS, covered, verdict
@@ -17,7 +18,7 @@ from mcengine.engine.plan import LOOK_BLOCK
 from mcengine.execution.sequential import block_counts
 
 TOLERANCE = mc.Tolerance(rtol=0.1, atol=0.0, max_samples=2**22)
-# f = 1, so that w f = w is drawn; with the mean.
+# f = 1, so that w f = w; with the exact mean.
 LOGNORMAL = (mc.Expectation(lambda w: w, mc.LogNormal(0.0, 2.0)), float(np.exp(2.0)))
 PARETO = (mc.Expectation(lambda w: w, mc.GeneralisedPareto(1 / 2.5, 1 / 2.5, 1.0)), 2.5 / 1.5)
 CASES = {
@@ -25,18 +26,20 @@ CASES = {
     ("Pareto, index 2.5", LOOK_BLOCK): PARETO,
     ("Pareto, index 2.5", 256): PARETO,
 }
-HEADER = ["weights", "first look", "stopped by", "asked", "cover", "median samples", "not called ok", "met"]
+HEADER = [
+    "weights", "first interim look", "stopped by", "required", "cover", "median samples", "status not ok", "met"
+]  # fmt: skip
 
 
 class Stopped(NamedTuple):
-    """What became of 400 runs: intervals that hold the mean, the median sample count, runs not called ok."""
+    """The outcome of 400 runs: intervals that contain the mean, median sample count, runs with a status not ok."""
 
     covered: int
     samples: float
     flagged: int
 
 
-def by_tolerance(keys, problem, exact: float, execution) -> Stopped:
+def by_tolerance(keys: PRNGKeyArray, problem: mc.Expectation, exact: float, execution: mc.Execution) -> Stopped:
     """Runs under `Tolerance`."""
     runs = [mc.estimate(key, problem, budget=TOLERANCE, execution=execution) for key in keys]
     low, high = np.asarray([run.interval() for run in runs]).T
@@ -44,8 +47,8 @@ def by_tolerance(keys, problem, exact: float, execution) -> Stopped:
     return Stopped(covered(low, high, exact), samples, sum(not run.ok for run in runs))
 
 
-def by_plain_intervals(keys, problem, exact: float, execution) -> Stopped:
-    """The same runs stopped at the first look at which the usual interval is short enough."""
+def by_plain_intervals(keys: PRNGKeyArray, problem: mc.Expectation, exact: float, execution: mc.Execution) -> Stopped:
+    """The same runs, stopped at the first interim look at which the plain interval is short enough."""
     going, holds, flagged, samples = (np.full(RUNS, start) for start in (True, False, False, 0))
     for count in block_counts(TOLERANCE.max_samples // execution.block_size):
         still = np.flatnonzero(going)
@@ -62,13 +65,13 @@ def by_plain_intervals(keys, problem, exact: float, execution) -> Stopped:
 
 
 def lines(number: int, weights: str, first_look: int) -> list[list[str]]:
-    """Both rules on one law of weights."""
+    """Both stopping rules on one distribution of weights."""
     problem, exact = CASES[weights, first_look]
     arguments = jax.random.split(jax.random.key(number), RUNS), problem, exact, mc.Execution(block_size=first_look)
 
-    def line(rule: str, found: Stopped, asked: str, met: str) -> list[str]:
+    def line(rule: str, found: Stopped, required: str, met: str) -> list[str]:
         measured = [f"{found.covered} of {RUNS}", f"{found.samples:,.0f}", str(found.flagged)]
-        return [weights, f"{first_look:,}", rule, asked, *measured, met]
+        return [weights, f"{first_look:,}", rule, required, *measured, met]
 
     ours, plain = by_tolerance(*arguments), by_plain_intervals(*arguments)
     return [

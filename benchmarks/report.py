@@ -1,4 +1,4 @@
-"""How runners of many benchmarks measure, print and write them."""
+"""Runs many benchmarks, prints their tables and writes a report."""
 
 import datetime
 import sys
@@ -12,9 +12,9 @@ from benchmarks.timing import device
 
 
 def write_report(output: Path, command: str, sections: dict[str, ModuleType]) -> None:
-    """Run each module's `main`, and write what it returns under its title, with the command that makes it again.
+    """Run each module's `main`, and write the returned table under its title with the command that makes it.
 
-    The file is written after each of them, so that a failure loses no more than its own part.
+    The file is written after each module, so that a failure loses only its own section.
     """
     versions = f"Python {sys.version.split()[0]}, JAX {jax.__version__}, NumPy {np.__version__}"
     parts = [f"# Measured by `{command}`\n\n{datetime.date.today()}, {device()}, {versions}."]

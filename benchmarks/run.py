@@ -1,4 +1,4 @@
-"""Runs every benchmark of time and memory and writes results/benchmarks/measured.md. `make benchmarks`."""
+"""`make benchmarks`: runs every benchmark of time and memory and writes results/benchmarks/measured.md."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from benchmarks import (
     mixture,
     objectives,
     outputs,
+    problem_batch,
     start_up,
 )
 from benchmarks.report import write_report
@@ -24,6 +25,7 @@ SECTIONS = {
     "Two devices against one, 10^8 samples": device_speed_up,
     "Draws": distributions,
     "Many outputs": outputs,
+    "Many problems of one structure": problem_batch,
     "Peak memory": memory,
     "Plain sampling deep in the tail, 2 x 10^9 draws": deep_tail,
 }

@@ -1,4 +1,4 @@
-"""How long a script takes to its first result, and an import to return; medians of fresh processes."""
+"""Time of a script to its first result, and of an import; medians of fresh processes."""
 
 import statistics
 import subprocess

@@ -12,7 +12,7 @@ LEVEL, SAMPLES = 0.999, 4_096
 LOSS = mc.Expectation(lambda x: x, mc.Normal(0.0, 1.0))
 QUANTILE = float(norm.ppf(LEVEL))
 EXACT = {"quantile": QUANTILE, "shortfall": float(norm.pdf(QUANTILE)) / (1.0 - LEVEL)}
-# A ratio needs weights that the bulk bounds too, so its proposal is wider.
+# A ratio also needs bounded weights at the centre, so its proposal is wider.
 SAMPLING = {
     "proposal N(3, 1)": (mc.Normal(3.0, 1.0), {}),
     "proposal N(2, 1.5^2), self-normalised": (mc.Normal(2.0, 1.5), {"weighting": mc.weighting.SelfNormalised()}),
@@ -21,7 +21,7 @@ SAMPLING = {
 
 
 def lines(number: int, name: str) -> list[list[str]]:
-    """Both figures under one way of sampling."""
+    """The rows of quantile and shortfall under one way of sampling."""
     proposal, options = SAMPLING[name]
     keys = jax.random.split(jax.random.key(number), RUNS)
     functional, budget = mc.TailRisk([LEVEL]), mc.Samples(SAMPLES)

@@ -1,4 +1,4 @@
-"""How every benchmark is timed: interleaved in one process, medians, after compiling."""
+"""Timing of the benchmarks: interleaved in one process, medians, after compilation."""
 
 import platform
 import statistics
@@ -12,9 +12,10 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def interleaved(runs: dict[str, Callable[[], object]], repeats: int = 5) -> dict[str, float]:
-    """Median seconds of each function, after one warm-up call, taking turns so that a noisy minute hits all alike.
+    """Median seconds of each function after one warm-up call, in turns, so that a busy minute affects all of them.
 
-    There and back: who comes after whom tells in what the caches hold, by a tenth for two runs of one kernel.
+    The order alternates, since a function's predecessor determines the contents of the caches: with a fixed order two
+    runs of one kernel differed by a tenth.
     """
     for run in runs.values():
         jax.block_until_ready(run())
@@ -28,7 +29,7 @@ def interleaved(runs: dict[str, Callable[[], object]], repeats: int = 5) -> dict
 
 
 def device() -> str:
-    """The device in words: what JAX runs on, and the processor's name where the system tells it."""
+    """The name of JAX's device, and of the processor if the system reports it."""
     kind = jax.devices()[0].device_kind
     names = [line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")]
     return f"{kind} ({names[0]}, {len(names)} cores)" if names and kind == "cpu" else kind

@@ -1,4 +1,4 @@
-"""`python -m experiments.collect [FOLDER ...]`: from records to a table (CSV, Parquet, Markdown) and figures."""
+"""`python -m experiments.collect [FOLDER ...]`: makes a table (CSV, Parquet, Markdown) and figures from records."""
 
 import argparse
 import sys
@@ -12,8 +12,8 @@ RUNS, LONG_RUNS = Path("results/runs"), Path("results/long_runs")
 
 
 def collect(found: list[dict], output: Path, console: Console) -> None:
-    """Write the table and the figures of the records to `output`, and show the rows at the largest sample counts."""
-    # pandas and matplotlib: a second that only those wait for who make tables.
+    """Write the table and the figures of the records to `output`; print the rows of the largest sample counts."""
+    # Imported late: pandas and matplotlib take a second.
     from experiments import figures, tables, text
 
     frame = tables.table(found, records.load([LONG_RUNS]))
@@ -26,19 +26,19 @@ def collect(found: list[dict], output: Path, console: Console) -> None:
     console.print(f"Written to {output}: table.csv, table.parquet, table.md, figures/", soft_wrap=True)
     codes = sorted(set(frame["code"].dropna()))
     if len(codes) > 1:
-        console.print(f"Measured by {len(codes)} states of the code (column code): {', '.join(codes)}.", soft_wrap=True)
+        console.print(f"Measured by {len(codes)} code versions (column code): {', '.join(codes)}.", soft_wrap=True)
 
 
 def wide_console() -> Console:
-    """A terminal's own width; a pipe or a file, which has none, gets the 120 columns that the table wants."""
+    """A console with the terminal's width, or with the 120 columns of the table if the output is a pipe or a file."""
     console = Console()
     return console if console.is_terminal else Console(width=max(console.width, 120))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Collect the newest record of every job below the folders; 1 if there are none."""
+    """Collect the newest record of every job below the folders. Returns 1 if there is none."""
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.collect", description="Records to a table (CSV, Parquet, Markdown) and figures."
+        prog="python -m experiments.collect", description="Make a table and figures from records."
     )
     parser.add_argument("folders", nargs="*", type=Path, default=[RUNS], help=f"where to look, by default {RUNS}")
     parser.add_argument("-o", "--output", type=Path, help="where to write, by default the first folder")
@@ -55,7 +55,7 @@ def _main(options: argparse.Namespace) -> int:
 
     everything = records.load(options.folders)
     found = tables.newest(everything)
-    # A failure that was mended has a record by now, perhaps in another folder: the code was another.
+    # A job that failed and was measured later has a record, perhaps in another folder since the code differs.
     done = [record["config"] for record in found]
     failures = [failure for failure in records.load(options.folders, "failure.json") if failure["config"] not in done]
     console = wide_console()

@@ -1,4 +1,4 @@
-"""From names and numbers in conf/ to objects, and from a misspelt name to the names that are near it."""
+"""Builds the objects that conf/ describes, and answers a misspelt name with similar ones."""
 
 import difflib
 import functools
@@ -16,9 +16,11 @@ import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 import mcengine as mc
+from experiments.renamed import current_overrides
+from mcengine.numerics.deprecation import deprecated_names
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 CONFIG_ERRORS = (HydraException, OmegaConfBaseException)
@@ -26,41 +28,51 @@ NOT_A_JOB = "An experiment is many sweeps: python -m experiments.study {}"
 
 
 def compose(overrides: list[str]) -> DictConfig:
-    """The config of one job, with Hydra's own part (`cfg.hydra`), outside of a Hydra program."""
+    """The config of one job, with Hydra's own settings (`cfg.hydra`), outside of a Hydra program.
+
+    Old names of renamed options work, with a `DeprecationWarning` (`experiments.renamed`).
+    """
+    overrides = current_overrides(overrides, stacklevel=3)
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return hydra.compose("config", overrides=list(overrides), return_hydra_config=True)
+        return hydra.compose("config", overrides=overrides, return_hydra_config=True)
 
 
 def build(node: Any) -> Any:
     """The object that a config describes; lists of numbers become arrays.
 
-    **Raises:** `ValueError` with the reason that the constructor gave, or with near names for an unknown `_target_`.
+    **Raises:** `ValueError` with the constructor's message, the name of a value that must be given, or names similar to
+    an unknown `_target_`.
     """
     try:
         return hydra.utils.instantiate(_with_arrays(_plain(node)), _convert_="all")
     except InstantiationException as error:
         raise ValueError(_reason(error)) from error
+    except MissingMandatoryValue as error:
+        raise ValueError(f"{node['_target_']}: {error.full_key} has no default and must be given.") from error
 
 
 def build_problem(cfg: DictConfig) -> tuple[Any, Any]:
-    """The problem and its proposal (None for plain Monte Carlo); a partial proposal is called with the problem."""
+    """The problem and its proposal, None for plain Monte Carlo. A partial proposal is called with the problem."""
     problem, proposal = build(cfg.problem), build(cfg.proposal)
     return problem, _for_problem(proposal, problem)
 
 
 def build_methods(cfg: DictConfig, problem: Any, groups: Iterable[str]) -> dict[str, Any]:
-    """What each of the groups names; a partial, as controls made for a problem are, is called with the problem."""
+    """The object of each group. A partial object (controls of a problem, for example) is called with the problem."""
     return {group: _for_problem(build(cfg[group]), problem) for group in groups}
 
 
 def defensive(problem: Any, base: Any, share: float) -> Any:
-    """The proposal `base`, itself perhaps waiting for its problem, with `share` of plain Monte Carlo mixed in."""
+    """The proposal `base`, perhaps a partial one, mixed with `share` of plain Monte Carlo."""
     return mc.proposals.defensive(problem.plain, _for_problem(base, problem), share)
 
 
-def chosen_weights(problem: Any, base: Any, pilot: int, floor: float, pilot_seed: int) -> Any:
-    """The mixture `base`, itself perhaps waiting for its problem, with shares chosen by a pilot of its own samples."""
-    # A key of its own: whatever seed the estimates have, they must not meet the pilot's samples again.
+def chosen_weights(problem: Any, base: Any, *, pilot: int, floor: float, pilot_seed: int) -> Any:
+    """The mixture `base`, perhaps a partial one, with mixture weights chosen by a pilot run.
+
+    **Arguments:** `pilot`, samples of the pilot; `floor`, the least weight of a component as a fraction of 1/k.
+    """
+    # The pilot has its own key, so that no estimate repeats its samples, whatever its seed.
     key = jax.random.fold_in(jax.random.key(pilot_seed), 0x5A5E5)
     return mc.choose_mixture_weights(
         key, problem, _for_problem(base, problem), budget=mc.Samples(pilot), floor=float(floor)
@@ -68,14 +80,14 @@ def chosen_weights(problem: Any, base: Any, pilot: int, floor: float, pilot_seed
 
 
 def _for_problem(made: Any, problem: Any) -> Any:
-    """`made`, or what it makes of the problem where it still waits for one."""
+    """`made`, or its value at the problem if it is partial."""
     return made(problem=problem) if isinstance(made, functools.partial) else made
 
 
 def explain(error: Exception, overrides: list[str]) -> str:
-    """What is wrong with the overrides, in the user's words, with the near matches of a name that does not exist."""
+    """The error of wrong overrides in the user's terms, with names similar to one that does not exist."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        # Hydra's own groups have a slash in their name, ours have it in the option: proposal=gaussian_tail/shifted.
+        # Groups of Hydra have a slash in the name, ours in the option: proposal=gaussian_tail/shifted.
         hydras = error.missing_cfg_file.startswith("hydra/")
         file = error.missing_cfg_file
         group, _, option = file.rpartition("/") if hydras else file.partition("/")
@@ -94,7 +106,7 @@ def explain(error: Exception, overrides: list[str]) -> str:
 
 
 def check_values(overrides: Mapping[str, Any], choices: Mapping[str, str]) -> None:
-    """Refuse text where the group's YAML has a number, which would fail far from its cause, or not at all.
+    """Check that overrides of numbers are numbers; a text would fail far from its cause, or not at all.
 
     **Raises:** `ValueError` with the key and the value.
     """
@@ -107,6 +119,7 @@ def check_values(overrides: Mapping[str, Any], choices: Mapping[str, str]) -> No
 
 
 def _default(key: str, choices: Mapping[str, str]) -> Any:
+    """The value of a key in the YAML of its chosen option; None if there is none."""
     for group, option in choices.items():
         folder, _, package = group.partition("@")
         inside = key.removeprefix(f"{package or folder}.")
@@ -118,13 +131,13 @@ def _default(key: str, choices: Mapping[str, str]) -> Any:
 
 
 def group_options(group: str) -> list[str]:
-    """The names that `group=NAME` takes; a folder's name is part of it."""
+    """The names that `group=NAME` accepts, each with its folder."""
     folder = CONF / group
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
 def suggest(name: str, known: list[str], listing: str, listed: list[str] | None = None) -> str:
-    """A sentence with the known names near `name`, or else `listing` and all of `listed`."""
+    """A sentence with the known names similar to `name`; if there is none, `listing` and all of `listed`."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if near:
         return "Did you mean " + " or ".join(near) + "?"
@@ -133,7 +146,7 @@ def suggest(name: str, known: list[str], listing: str, listed: list[str] | None 
 
 
 def _known_keys(overrides: list[str]) -> list[str]:
-    # Only whole groups are chosen (problem=NAME), and only those that exist: the rest may be what is wrong.
+    # Only existing options of whole groups (problem=NAME) are chosen: any other override may be the wrong one.
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     chosen = []
     for override in parsed:
@@ -150,12 +163,12 @@ def _known_keys(overrides: list[str]) -> list[str]:
 
 
 def groups() -> list[str]:
-    """The groups of conf/ that a command may choose from."""
+    """The groups of conf/ from which a job chooses."""
     return sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")
 
 
 def groups_and_options() -> str:
-    """A line of text for each group of `groups`, with what it takes."""
+    """One line per group with its options."""
     return "\n".join(f"{group}: {', '.join(group_options(group))}" for group in groups())
 
 
@@ -186,7 +199,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def array(values: list) -> np.ndarray:
-    """A config's list of numbers; rows of different lengths are an error."""
+    """An array from a config's list of numbers; rows of different lengths are an error."""
     return np.asarray(values)
 
 
@@ -200,7 +213,7 @@ def _reason(error: InstantiationException) -> str:
         return str(error)
     name = called.group(1)
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
-    # Not by import: Hydra names a function by its module, which its package hides behind the function.
+    # From sys.modules: Hydra names a function by its module, and the package may have a function of the module's name.
     module = sys.modules.get(called.group(0).split("'")[1].rpartition(".")[0])
     if unexpected and hasattr(module, name):
         known = list(inspect.signature(getattr(module, name)).parameters)
@@ -215,3 +228,6 @@ def _unknown_target(target: str) -> str:
     except ImportError as error:
         return f"_target_ {target!r} cannot be imported: {error}."
     return f"{module_name} has no {name!r}. {suggest(name, known, module_name + ' has')}"
+
+
+__getattr__ = deprecated_names(__name__, {"chosen_shares": "chosen_weights"})

@@ -11,14 +11,16 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-# Okabe and Ito's palette, told apart with colour-blind eyes too; plain Monte Carlo is always grey.
+# Okabe and Ito's palette, which is safe for colour-blind readers; plain Monte Carlo is always grey.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A800"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<"]
 PLAIN = "#808080"
 MAX_PANELS = 6
-# Characters of a line of notes, which must not be wider than its panel; of a legend, beyond which the figure grows.
+# Most characters of a line of notes, so that it fits its panel, and of a legend, above which the figure grows.
 NOTE_WIDTH, LEGEND_WIDTH, INCHES_A_CHARACTER = 52, 28, 0.075
 
 
@@ -30,14 +32,14 @@ def draw(frame: pd.DataFrame, folder: Path) -> list[Path]:
         figure = _figure(str(problem), rows)
         for suffix in ("png", "svg"):
             paths.append(folder / f"{problem}.{suffix}")
-            # No date and no random ids: the same table gives the same file.
+            # Without a date and random ids the same table gives the same file.
             with matplotlib.rc_context({"svg.hashsalt": str(problem), "svg.fonttype": "none"}):
                 figure.savefig(paths[-1], dpi=150, metadata={"Date": None} if suffix == "svg" else None)
         plt.close(figure)
     return paths
 
 
-def _figure(problem: str, rows: pd.DataFrame):
+def _figure(problem: str, rows: pd.DataFrame) -> Figure:
     panels = list(rows.groupby(["case", "output"], sort=False))
     more, panels = len(panels) - MAX_PANELS, panels[:MAX_PANELS]
     methods = list(dict.fromkeys(rows["method"]))
@@ -54,7 +56,7 @@ def _figure(problem: str, rows: pd.DataFrame):
     if more > 0:
         title += f" (+ {more} more in the table)"
     figure.suptitle(title, x=0.02, horizontalalignment="left", fontsize=12)
-    of_mean = ", or their mean of runs to a tolerance" if rows["rtol"].notna().any() else ""
+    of_mean = ", or the mean N of runs to a tolerance" if rows["rtol"].notna().any() else ""
     figure.supxlabel(f"samples N of one estimate{of_mean}", fontsize=10)
     figure.supylabel("variance (square of the estimate's unit)", fontsize=10)
     handles = {label: h for axis in axes.flat for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
@@ -66,7 +68,7 @@ def _figure(problem: str, rows: pd.DataFrame):
     return figure
 
 
-def _panel(axis, panel: pd.DataFrame, methods: list[str]) -> None:
+def _panel(axis: Axes, panel: pd.DataFrame, methods: list[str]) -> None:
     counts = np.array(sorted(panel["num_samples"].unique()), float)
     for method, rows in panel.groupby("method", sort=False):
         _line(axis, rows.sort_values(by="num_samples"), str(method), methods)
@@ -92,13 +94,13 @@ def _panel(axis, panel: pd.DataFrame, methods: list[str]) -> None:
 
 
 def _powers_of_four(counts: np.ndarray) -> np.ndarray:
-    """The powers of 4 around the counts: those of runs that stop by themselves are no round numbers."""
+    """The powers of 4 around the counts: counts of runs that stop at a tolerance are not round numbers."""
     ends = np.log2(counts[[0, -1]]) / 2.0
     return 4.0 ** np.arange(math.floor(ends[0]), math.ceil(ends[1]) + 1)
 
 
-def _notes(axis, seen: pd.DataFrame, bottom: float, top: float) -> None:
-    """The axis from `bottom` to `top`, and the methods that it or the eye would miss: beyond it, or small but wrong."""
+def _notes(axis: Axes, seen: pd.DataFrame, bottom: float, top: float) -> None:
+    """Set the axis to `bottom` ... `top`; name the methods with points outside of it, or that miss the exact value."""
     largest = {str(name): rows["variance"].max() for name, rows in seen.groupby("method", sort=False)}
     wrong = {str(name) for name, rows in seen.groupby("method", sort=False) if rows["misses_exact"].any()}
     smallest = {str(name): rows["variance"].min() for name, rows in seen.groupby("method", sort=False)}
@@ -107,8 +109,8 @@ def _notes(axis, seen: pd.DataFrame, bottom: float, top: float) -> None:
     above = [name for name, variance in largest.items() if variance > top]
     lines = _listed("misses the exact value: ", [name for name in largest if name in wrong and name not in below])
     lines += _listed("points below the axis: ", partly)
-    lines += _listed("below the axis, having seen next to nothing: ", below)
-    # Room for the words, so that they cross neither the points nor the dotted line.
+    lines += _listed("below the axis, important samples missed: ", below)
+    # Space for the notes, so that they cover neither the points nor the dotted line.
     axis.set_ylim(bottom * (bottom / top) ** (0.07 * len(lines)), top)
     style = {"transform": axis.transAxes, "ha": "right", "fontsize": 8, "color": "#404040"}
     axis.text(0.98, 0.02, "\n".join(lines), va="bottom", **style)
@@ -119,18 +121,18 @@ def _listed(words: str, names: list[str]) -> list[str]:
     return textwrap.wrap(words + ", ".join(names), NOTE_WIDTH) if names else []
 
 
-def look_of(index: int) -> tuple[str, str, str]:
-    """(colour, marker, line) of a figure's lines; a second round of the colours has other markers, and dashes."""
+def style_of(index: int) -> tuple[str, str, str]:
+    """(colour, marker, line) of line `index` of a figure; the second use of a colour has another marker and dashes."""
     again, number = divmod(index, len(COLOURS))
     return COLOURS[number], MARKERS[(number + 3 * again) % len(MARKERS)], "--" if again else "-"
 
 
-def _line(axis, rows: pd.DataFrame, method: str, methods: list[str]) -> None:
+def _line(axis: Axes, rows: pd.DataFrame, method: str, methods: list[str]) -> None:
     others = [name for name in methods if name != "plain"]
     index = others.index(method) if method in others else 0
-    colour, marker, line = (PLAIN, "o", "-") if method == "plain" else look_of(index)
+    colour, marker, line = (PLAIN, "o", "-") if method == "plain" else style_of(index)
     axis.plot([], [], color=colour, marker=marker, linestyle=line, markersize=5, linewidth=1.4, label=method)
-    # NaN breaks the line where nothing was seen, instead of joining its neighbours.
+    # NaN interrupts the line at counts without variance.
     x, y = rows["num_samples"].to_numpy(float), rows["variance"].where(rows["variance"] > 0).to_numpy(float)
     # The lower arm must not reach 0 on a log axis.
     spread = np.vstack([np.minimum(rows["variance_se"], 0.9 * y), rows["variance_se"]])
@@ -146,9 +148,9 @@ def _trusted(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _limits(seen: pd.DataFrame, reference: np.ndarray) -> tuple[float, float]:
-    """The range of what can be trusted, and of the rest as far as a hundred times beyond.
+    """The range of the trusted variances, and of the others up to a factor of a hundred beyond.
 
-    A proposal that misses the event has a variance that looks like 1e-36, and would squeeze all others into a line.
+    A proposal that misses the event may have a variance of 1e-36, which would compress all others into a line.
     """
     variance = seen["variance"].to_numpy(float)
     trusted = variance[_trusted(seen)]
@@ -160,8 +162,8 @@ def _limits(seen: pd.DataFrame, reference: np.ndarray) -> tuple[float, float]:
     return near.min(), near.max()
 
 
-def _guide(axis, low: float, counts: np.ndarray) -> None:
-    """A dotted line of slope -1 in the lower left, below whatever is drawn."""
+def _guide(axis: Axes, low: float, counts: np.ndarray) -> None:
+    """A dotted line of slope -1 in the lower left, below the other lines."""
     span = counts[: max(2, (len(counts) + 1) // 2)]
     height = low * span[-1] / span / 4.0
     axis.plot(span, height, color="#404040", linestyle=":", linewidth=1.2)

@@ -1,4 +1,4 @@
-"""One job: a config in, a record on disk out. Done already, it is skipped; failed, it says why."""
+"""One job: from a config to a record on disk. A job with a record is skipped; a failed job leaves its reason."""
 
 import json
 import os
@@ -20,20 +20,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments import config, records
 
-# What a job is called and where it lies, not what it measures.
+# Settings that do not change what a job measures: its name and its folder.
 NOT_IDENTITY = {"hydra", "name", "folder"}
-# What a method is not called by.
+# Options that are not part of a method's name.
 USUAL = {"points": "iid", "mis": "balance", "weighting": "raw", "controls": "none"}
-# How the method of runs is called that stop by themselves.
+# The end of a method's name if its runs stop at a tolerance.
 TO_TOLERANCE = "to tolerance"
 STATES = ("measured", "skipped", "failed")
-# Jobs that a summary names for each reason to fail.
+# The most jobs that a summary names per reason of failure.
 MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job; `state` is "measured", "skipped" or "failed"."""
+    """The outcome of a job; `state` is "measured", "skipped" or "failed"."""
 
     label: str
     state: str
@@ -48,9 +48,9 @@ def perform(
     choices: dict[str, str],
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Outcome:
-    """Measure the pair that `cfg` names, unless its record exists. A failure becomes a `failure.json`.
+    """Measure the pair that `cfg` names, unless its record exists. A failure writes a `failure.json`.
 
-    `on_step` is told of each sample count when it begins, as in "N = 2^18 (6 of 7)".
+    `on_step` is called with each sample count when it begins, as in "N = 2^18 (6 of 7)".
     """
     started = time.perf_counter()
     try:
@@ -84,19 +84,19 @@ def _leave_failure(path: Path, description: dict[str, Any], error: Exception) ->
     try:
         records.write_json(path, description | {"reason": reason, "traceback": traceback.format_exc()})
     except OSError as no_file:
-        # The disk that refuses the record mostly refuses this too; the sweep goes on.
+        # A disk that refuses the record usually refuses this file too; the sweep goes on.
         return f"{reason} (cannot write {path}: {no_file.strerror})"
     return reason
 
 
 def describe(cfg: DictConfig, overrides: list[str], choices: dict[str, str]) -> dict[str, Any]:
-    """Names for people (problem, case, method), the overrides by key, and the config that makes the job what it is.
+    """The names in the tables (problem, case, method), the overrides by key, and the config that identifies the job.
 
-    **Raises:** `ValueError` for an override that no job can have.
+    **Raises:** `ValueError` for an invalid override.
     """
     kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in NOT_IDENTITY])
     parsed = [o for o in OverridesParser.create().parse_overrides(list(overrides)) if not o.is_hydra_override()]
-    # With the package: proposal=defensive and proposal@proposal.base=... are two choices.
+    # The key includes the package: proposal=defensive and proposal@proposal.base=... are two choices.
     by_key = {o.get_key_element().lstrip("+~"): o for o in parsed if not o.key_or_group.startswith("hydra")}
     config.check_values({key: override.value() for key, override in by_key.items()}, choices)
     if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool):
@@ -114,7 +114,7 @@ def describe(cfg: DictConfig, overrides: list[str], choices: dict[str, str]) -> 
 
 
 def _case(by_key: dict[str, str], choices: dict[str, str]) -> str:
-    # A functional says what is estimated, as the problem's numbers do: methods are compared for one of them.
+    # A functional defines what is estimated, as the problem's numbers do: methods are compared within one of them.
     functional = "" if choices["functional"] == "mean" else _words(choices["functional"])
     parts = (_numbers(by_key, "problem."), functional, _numbers(by_key, "functional."))
     return ", ".join(part for part in parts if part)
@@ -131,7 +131,7 @@ def _file_name(value: str) -> str:
 
 
 def _method(by_key: dict[str, str], choices: dict[str, str]) -> str:
-    # The proposal's own name without its problem's folder, then whatever else is not the default.
+    # The proposal's name without its problem's folder, then every option that is not the default.
     parts = [] if choices["proposal"] == "plain" else [_words(choices["proposal"])]
     parts.extend(_words(value) for key, value in by_key.items() if key.startswith("proposal@"))
     parts.append(_numbers(by_key, "proposal."))
@@ -139,9 +139,9 @@ def _method(by_key: dict[str, str], choices: dict[str, str]) -> str:
         if choices[group] != default:
             parts.append(_words(choices[group]))
         parts.append(_numbers(by_key, f"{group}."))
-    # Plain sampling by other points or weights, or with controls, is called by those alone.
+    # Plain sampling with other points or weights, or with controls, has only their names.
     name = ", ".join(part for part in parts if part) or _words(choices["proposal"])
-    # Runs that stop by themselves are no measure of what a given count is worth, and no yardstick of others.
+    # Runs that stop at a tolerance are not comparable with runs of a given count, and not the reference of others.
     return f"{name}, {TO_TOLERANCE}" if choices["budget"] == "tolerance" else name
 
 
@@ -150,7 +150,7 @@ def _words(name: str) -> str:
 
 
 def prepare() -> dict[str, Any]:
-    """Start JAX with the compilation cache on; the device, dtype and versions that a number depends on."""
+    """Start JAX with the compilation cache; return the device, dtype and versions on which the numbers depend."""
     import jax
 
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
@@ -167,7 +167,7 @@ def prepare() -> dict[str, Any]:
 
 
 def _measure(cfg: DictConfig, kept: dict[str, Any], on_step: Callable[[str], None]) -> dict[str, Any]:
-    # Imported late: skipping a job must not wait for JAX's first compilation, nor collecting for JAX at all.
+    # Imported late, so that skipped jobs do not wait for JAX.
     import jax
 
     from experiments.measure import measure
@@ -177,8 +177,8 @@ def _measure(cfg: DictConfig, kept: dict[str, Any], on_step: Callable[[str], Non
     key = jax.random.fold_in(jax.random.key(cfg.seed), records.key_number(kept))
     budget, methods = config.build(cfg.budget), config.build_methods(cfg, problem, [*USUAL, "functional"])
     measuring: Callable[..., Any] = measure_stopping if isinstance(budget, Tolerances) else measure
-    rows = measuring(key, problem, proposal, budget, lambda *step: on_step(_step(*step)), **methods)
-    # The variance of a probability is known from its value; that of another functional of it is not.
+    rows = measuring(key, problem, proposal, budget, on_step=lambda *step: on_step(_step(*step)), **methods)
+    # The variance of a probability follows from its value; that of another functional of it does not.
     estimated = problem if methods["functional"] is None else methods["functional"]
     return {"kind": type(estimated).__name__, "rows": rows}
 
@@ -188,13 +188,13 @@ def _step(step: str, number: int, of: int) -> str:
 
 
 def _draw_step(step: str) -> None:
-    """The step in the terminal's last line, over the one before; nothing where stderr is a file or a pipe."""
+    """Overwrite the terminal's last line with the step; do nothing if stderr is a file or a pipe."""
     if sys.stderr.isatty():
         print(f"\r\033[K{step}", end="", file=sys.stderr, flush=True)
 
 
 def run(cfg: DictConfig) -> None:
-    """The job as Hydra calls it, in whatever process its launcher chose; leaves an outcome in the job's own folder."""
+    """The job as Hydra calls it, in the process that its launcher chose; writes an outcome to the job's folder."""
     hydra_cfg = HydraConfig.get()
     outcome = perform(cfg, list(hydra_cfg.overrides.task), dict(hydra_cfg.runtime.choices), _draw_step)
     _draw_step("")
@@ -203,14 +203,14 @@ def run(cfg: DictConfig) -> None:
 
 
 def line(outcome: Outcome, with_reason: bool) -> str:
-    """The outcome in one line of text, and the reason in another unless a summary will give it."""
+    """The outcome in one line, and with `with_reason` the reason in a second one."""
     took = f"{outcome.seconds:6.1f} s" if outcome.state == "measured" else " " * 8
     reason = f"\n         {outcome.reason}" if with_reason and outcome.reason else ""
     return f"{outcome.state:>8} {took}  {outcome.label}{reason}"
 
 
 def summary(outcomes: list[Outcome]) -> str:
-    """How many jobs did what, and the failed ones by their reasons."""
+    """The number of jobs by state, and the failed jobs by reason."""
     by_reason: dict[str, list[str]] = {}
     for outcome in outcomes:
         if outcome.state == "failed":
@@ -225,18 +225,18 @@ def summary(outcomes: list[Outcome]) -> str:
 
 
 def count(outcomes: list[Outcome]) -> str:
-    """As in "3 measured, 1 failed"."""
+    """The number of jobs by state, as in "3 measured, 1 failed"."""
     counts = Counter(outcome.state for outcome in outcomes)
     return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]) or "0 measured"
 
 
 def interrupted(outcomes: list[Outcome]) -> str:
-    """What there is to say after Ctrl-C."""
-    return f"Interrupted: {count(outcomes)}; the same command does the rest."
+    """The message after Ctrl-C."""
+    return f"Interrupted: {count(outcomes)}; the same command measures the rest."
 
 
 class Folder(Callback):
-    """Hydra's callback: remembers where the run that was started by hand keeps what its jobs leave."""
+    """Hydra's callback: keeps the output folder of the run that the user started."""
 
     path: ClassVar[Path | None] = None
 
@@ -248,7 +248,7 @@ class Folder(Callback):
 
 
 def gather(folder: Path | None, ended: bool = True) -> list[Outcome]:
-    """The outcomes of a run's jobs, wherever they ran; a job that started and left none has failed if all ended."""
+    """The outcomes of a run's jobs. If all have ended, a job that started and has no outcome has failed."""
     if folder is None:
         return []
     outcomes = []
@@ -258,5 +258,5 @@ def gather(folder: Path | None, ended: bool = True) -> list[Outcome]:
             outcomes.append(Outcome(**json.loads(left.read_text())))
         elif ended:
             label = " ".join(map(str, OmegaConf.load(started))) or "the default job"
-            outcomes.append(Outcome(label, "failed", str(left.parent), reason="its process ended without a word"))
+            outcomes.append(Outcome(label, "failed", str(left.parent), reason="its process ended without a message"))
     return outcomes

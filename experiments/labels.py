@@ -1,16 +1,16 @@
-"""Names that tell records apart: what was set in them, and methods that differ wherever the records do."""
+"""Names that distinguish records: their settings, and methods that differ wherever the records do."""
 
 from collections import defaultdict
 from typing import Any
 
 Record = dict[str, Any]
-# What a job's label says already, and what says only where its record lies.
+# Groups that a job's label contains, and settings of the record's place.
 LABELLED = ("problem", "functional", "proposal", "points", "mis", "weighting", "controls")
 PLACES = {"name", "folder"}
 
 
 def setting(record: Record, key: str) -> Any:
-    """What the record was measured with: its override of `key`, else the group's choice, else the config's number."""
+    """The record's setting of `key`: its override, else the option of the group, else the number in the config."""
     for given in (record["overrides"], record.get("choices", {})):
         if key in given:
             return given[key]
@@ -21,10 +21,10 @@ def setting(record: Record, key: str) -> Any:
 
 
 def distinct_methods(records: list[Record]) -> list[str]:
-    """The methods by which the table calls the records, one name for one record of a problem's case.
+    """The name of each record's method in the table, different for all records of a problem's case.
 
     Where several records share problem, case and method, the overrides in which they differ are appended (a seed, a
-    budget), then device and dtype, and the beginning of the identity where nothing else tells them apart.
+    budget), then device and dtype, and the beginning of the identity if nothing else differs.
     """
     methods = [record["method"] for record in records]
     alike = defaultdict(list)
@@ -41,8 +41,8 @@ def _differences(records: list[Record]) -> list[str]:
     keys = sorted({key for record in records for key in record["overrides"] if not _is_in_label(key)})
     columns = [(key.rpartition(".")[2], [setting(record, key) for record in records]) for key in keys]
     columns += [("", [record[name] for record in records]) for name in ("device", "dtype")]
-    told = [(name, list(map(str, values))) for name, values in columns if len(set(map(str, values))) > 1]
-    words = [", ".join(f"{name} {values[row]}".strip() for name, values in told) for row in range(len(records))]
+    differing = [(name, list(map(str, values))) for name, values in columns if len(set(map(str, values))) > 1]
+    words = [", ".join(f"{name} {values[row]}".strip() for name, values in differing) for row in range(len(records))]
     if len(set(words)) == len(records):
         return words
     return [f"{text}, job {record['identity'][:6]}".lstrip(", ") for text, record in zip(words, records, strict=True)]

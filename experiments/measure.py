@@ -1,7 +1,7 @@
-"""Measures an estimator as an estimator: many independent replicates at a ladder of sample counts.
+"""Measures an estimator by many independent replicates at a ladder of sample counts.
 
-Pure: (key, problem, proposal, ladder, points, ...) in, plain numbers out. Runs that stop by themselves are measured by
-`experiments.stopping`.
+Pure functions: (key, problem, proposal, ladder, points, ...) in, plain numbers out. `experiments.stopping` measures
+runs that stop at a tolerance.
 """
 
 import math
@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 import mcengine as mc
 from mcengine.functionals import exact_value
 from mcengine.inference.status import Status
 
-# Told of each step of a budget when it begins: what it is, its number from 1 on, and how many there are.
+# Called when a step of a budget begins, with its name, its number from 1 on, and the number of steps.
 OnStep = Callable[[str, int, int], None]
 
 
@@ -61,20 +62,22 @@ class Ladder:
 
 
 def measure(
-    key,
+    key: PRNGKeyArray,
     problem: Any,
     proposal: Any,
     ladder: Ladder,
+    *,
     on_step: OnStep = lambda step, number, of: None,
     **methods: Any,
 ) -> list[dict[str, Any]]:
-    """One row per sample count and output: see `summarise`.
+    """One row per sample count and output, see `summarise`.
 
-    Replicate r of count N uses `fold_in(fold_in(key, N), r)`, however many there are. `seconds` is what one estimate
-    costs: N samples at the pace of the ladder's largest count, where nothing is spent on half-filled blocks.
+    Replicate r of count N uses `fold_in(fold_in(key, N), r)`, for any number of replicates. `seconds` is the time of
+    one estimate: N samples at the speed of the ladder's largest count, whose blocks are full.
 
-    **Arguments:** `methods`, what `mc.replicate` is told besides: points, mis, weighting, controls, functional;
-    `on_step(step, number, of)` is told of each count, as in ("N = 2^8", 1, 7), when it begins.
+    **Arguments:**
+    - `methods`: further arguments of `mc.replicate` (points, mis, weighting, controls, functional);
+    - `on_step(step, number, of)`: called when a count begins, as in ("N = 2^8", 1, 7).
     """
     exact = exact_value(methods.get("functional"), problem)
     replicate = partial(mc.replicate, problem=problem, proposal=proposal, **methods)
@@ -101,19 +104,19 @@ def _warm_up(
     replicate: Callable[..., Any], keys: Any, budget: mc.Samples, points: Any = None, mis: Any = None,
     controls: Any = None, **_: Any,
 ) -> None:  # fmt: skip
-    """Compile what the budget needs where every count has a kernel of its own, so that its seconds are its own."""
+    """Compile the kernels that belong to this count only, so that its seconds do not include compilation."""
     if isinstance(mis, mc.mis.Optimal) or controls is not None:
-        replicate(keys, budget=budget)  # a pilot's kernel is made for so many keys
+        replicate(keys, budget=budget)  # a pilot's kernel depends on the number of keys
     elif points is not None and points.unit_size != points.for_budget(budget.count).unit_size:
         replicate(keys[:1], budget=budget)
 
 
-def _keys(key, number: int):
+def _keys(key: PRNGKeyArray, number: int) -> PRNGKeyArray:
     return jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(number))
 
 
 class Observed(NamedTuple):
-    """What is kept of R estimates: trees of the structure of their `value` with a leading axis [R], and counts [R]."""
+    """The kept numbers of R estimates: trees of the structure of `value` with a leading axis [R], and counts [R]."""
 
     value: Any
     std_error: Any
@@ -129,7 +132,7 @@ class Observed(NamedTuple):
 
 
 def observe(estimates: Any) -> Observed:
-    """What is to be kept of estimates, or of one (without the leading axis); intervals are those of 95 %."""
+    """The kept numbers of estimates, or of one estimate (without the leading axis), with 95 % intervals."""
     low, high = estimates.interval(0.95)
     trees = (estimates.std_error, low, high, estimates.status_codes)
     trees += tuple(getattr(estimates, name) for name in ("ess", "pareto_k", "max_weight_share", "num_hits"))
@@ -138,19 +141,19 @@ def observe(estimates: Any) -> Observed:
 
 
 def _of_each_output(tree: Any, value: Any) -> Any:
-    """The tree in the structure of `value`: what `TailRisk` says of a level holds for each figure of that level."""
+    """The tree in the structure of `value`: `TailRisk` has one number per level for both quantile and shortfall."""
     if jax.tree.structure(tree) == jax.tree.structure(value):
         return tree
     return {name: tree[name] if isinstance(tree, dict) else tree for name in value}
 
 
 def summarise(seen: Observed, exact: Any) -> Iterator[dict[str, Any]]:
-    """What R estimates say about their estimator, one row for each output of the integrand.
+    """One row of statistics of R estimates for each output of the integrand.
 
-    `num_samples`, the mean where they differ; `mean`, `variance` (with `variance_se`, from the fourth moment) and
-    `mean_std_error` over the replicates; `mse` and the number `covered` by their 95 % intervals where the exact value
-    is known; means of ESS, hits and largest share, the median k-hat (None where there is none), the total of non-finite
-    values, and the most common status.
+    `num_samples`, the mean if the counts differ; `mean`, `variance` (with `variance_se`, from the fourth moment) and
+    `mean_std_error` over the replicates; `mse` and the number of 95 % intervals that cover (`covered`) if the exact
+    value is known; means of ESS, hits and largest share; the median k-hat (None if there is none); the total of
+    non-finite values; and the most common status.
     """
     replicates = len(np.asarray(seen.num_samples))
     trees = {name: tree for name, tree in seen._asdict().items() if name not in ("num_samples", "num_nonfinite")}
@@ -178,7 +181,7 @@ def summarise(seen: Observed, exact: Any) -> Iterator[dict[str, Any]]:
 
 
 def output_labels(value: Any) -> list[str]:
-    """Names of the outputs of a batched value: '' for a scalar, else the path in the pytree and the index."""
+    """The names of the outputs of a batched value: '' for a scalar, else the path in the pytree and the index."""
     labels = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(value):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
@@ -195,7 +198,7 @@ def _columns(tree: Any, replicates: int, broadcast_to: Any = None) -> np.ndarray
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:
-    if not np.all(np.isfinite(values)):  # as of a quantile that too light weights do not reach
+    if not np.all(np.isfinite(values)):  # for example a quantile beyond the total weight
         return dict.fromkeys(("mean", "variance", "variance_se"), math.nan)
     size, mean = len(values), float(np.mean(values))
     variance = float(np.var(values, ddof=1))
@@ -205,8 +208,8 @@ def _spread(values: np.ndarray) -> dict[str, float]:
     return {"mean": mean, "variance": variance, "variance_se": float(variance_se)}
 
 
-def _average(values: np.ndarray | None, of=np.mean) -> float | None:
-    known = [] if values is None else values[np.isfinite(values)]
+def _average(values: np.ndarray | None, of: Callable[[np.ndarray], Any] = np.mean) -> float | None:
+    known = np.zeros(0) if values is None else values[np.isfinite(values)]
     return float(of(known)) if len(known) else None
 
 

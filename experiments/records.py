@@ -1,4 +1,4 @@
-"""Records on disk: what makes two jobs the same job, where its record lies, and how it is written whole or not."""
+"""Records on disk: the identity of a job, the place of its record, and writing that leaves no partial file."""
 
 import functools
 import hashlib
@@ -13,13 +13,15 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from experiments import renamed
+
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED_BY = ["problem", "proposal", "points", "weighting", "seed"]
-# Choices that came later: a job that makes none of them repeats the replicates it had before.
+# Later groups: a job that chooses none of them repeats the replicates that it had before they existed.
 MEASURED_BY_IF_SET = ["mis", "controls", "functional"]
-# What a number is measured by: the engine's source, and these.
+# The files that, with the engine's source, determine the numbers.
 MEASURING_CODE = ["measure.py", "stopping.py"]
-# A file name may have 255 characters: three labels, the identity and what separates them.
+# A file name may have 255 characters: three labels, the identity and the separators.
 MAX_LABEL = 60
 NEEDS = {
     "record.json": {"problem": str, "case": str, "method": str, "overrides": dict, "config": dict, "seed": int,
@@ -30,7 +32,7 @@ NEEDS = {
 
 
 def versions() -> dict[str, str]:
-    """Versions that a number may depend on; `code` is a digest of the engine's source and of what measures it."""
+    """Versions on which a number may depend; `code` is a digest of the engine's source and of the measuring files."""
     found = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
     return found | {"mcengine": _engine_version(), "python": platform.python_version(), "code": _code_digest()}
 
@@ -52,23 +54,23 @@ def _code_digest() -> str:
 
 
 def identity(config: dict[str, Any], environment: dict[str, Any]) -> str:
-    """Names a job: equal for equal configs (data files by content), versions, device and dtype."""
+    """The identity of a job: equal for equal configs (data files by content), versions, device and dtype."""
     return _digest({"config": _with_file_contents(choices_made(config)), "environment": environment})
 
 
 def choices_made(config: dict[str, Any]) -> dict[str, Any]:
-    """The config without the later choices that it does not make: a record from before there were any has none."""
+    """The config without the later groups that it does not choose, which records from before them do not have."""
     return {name: node for name, node in config.items() if node is not None or name not in MEASURED_BY_IF_SET}
 
 
 def key_number(config: dict[str, Any]) -> int:
-    """31 bits from what is estimated and how, to be folded into the key.
+    """31 bits from problem and method, to be folded into the key.
 
-    Neither budget nor versions enter, nor where a data file lies: a longer ladder, a newer JAX or another folder
-    repeats the same replicates.
+    Budget, versions and the folder of a data file do not enter: a longer ladder, a newer JAX or another folder repeats
+    the same replicates.
     """
     kept = {name: node for name, node in choices_made(config).items() if name in MEASURED_BY + MEASURED_BY_IF_SET}
-    return int(_digest(_with_file_contents(kept))[:8], 16) >> 1
+    return int(_digest(_with_file_contents(renamed.first_targets(kept)))[:8], 16) >> 1
 
 
 def _digest(value: Any) -> str:
@@ -86,16 +88,16 @@ def _with_file_contents(node: Any) -> Any:
 
 
 def job_folder(root: str | Path, *labels: str, job: str) -> Path:
-    """A folder that people can read and that a restarted sweep finds again."""
+    """A folder with a readable name that a restarted sweep finds again."""
     words = [re.sub(r"[^A-Za-z0-9.=-]+", "_", label)[:MAX_LABEL].strip("_") for label in labels if label]
     return Path(root) / "__".join([*words, job])
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write strict JSON (non-finite numbers as null) so that no reader ever sees half a file."""
+    """Write strict JSON (non-finite numbers as null) so that no reader sees a partial file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_finite(record), indent=1, allow_nan=False) + "\n"
-    # Random, since two hosts that share the folder may have equal process ids.
+    # A random name, since two hosts that share the folder may have equal process ids.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         partial.write_text(text)
@@ -106,22 +108,22 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A record or failure that somebody wrote.
+    """A record or failure from disk, with today's names of renamed options.
 
-    **Raises:** `ValueError` with the reason where the file holds something else.
+    **Raises:** `ValueError` with the reason if the file is not one.
     """
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise ValueError("no mapping")
+        raise ValueError("not a mapping")
     for name, kind in NEEDS[path.name].items():
         if not isinstance(found.get(name), kind):
             raise ValueError(f"{name!r} is {found[name]!r}" if name in found else f"it has no {name!r}")
     if "rows" in NEEDS[path.name] and not (found["rows"] and all(map(_is_row, found["rows"]))):
         raise ValueError("it has no rows of counts and variances")
-    return found
+    return renamed.current_record(found)
 
 
 def _is_row(row: Any) -> bool:
@@ -129,7 +131,7 @@ def _is_row(row: Any) -> bool:
 
 
 def is_record(path: Path) -> bool:
-    """Whether a whole record lies there; a job with half a one is to be measured again."""
+    """Whether the file is a complete record; a job with a partial one is measured again."""
     try:
         return path.is_file() and bool(read(path))
     except ValueError:
@@ -137,7 +139,7 @@ def is_record(path: Path) -> bool:
 
 
 def load(folders: list[Path], name: str = "record.json") -> list[dict[str, Any]]:
-    """All records below the folders, in the order of their paths; what is none is skipped and named on stderr."""
+    """All records below the folders, in the order of their paths. Other files are skipped and named on stderr."""
     found = []
     for path in sorted({path for folder in folders for path in Path(folder).rglob(name)}):
         try:

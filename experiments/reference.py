@@ -1,4 +1,4 @@
-"""The yardstick of every gain: the variance of one sample of plain Monte Carlo."""
+"""The reference of every gain: the variance of one sample of plain Monte Carlo."""
 
 import json
 from typing import Any
@@ -9,12 +9,12 @@ Record = dict[str, Any]
 
 
 def plain_variances(records: list[Record], long_runs: list[Record]) -> dict[tuple[str, str], tuple[float, str]]:
-    """Variance of one sample of plain Monte Carlo and where it is from, by case (see `case_key`) and output.
+    """Variance of one sample of plain Monte Carlo and its source, by case (see `case_key`) and output.
 
-    - "p(1 - p)" for a probability with an exact value, which needs no plain run that hits;
-    - "plain run": N x variance, pooled over the plain records of the case, if any of them hit;
-    - "longest plain run": for a functional other than the mean the same at the largest N alone, since N x variance of a
-      quantile or a ratio settles only as N grows;
+    - "p(1 - p)" for a probability with an exact value, which needs no plain run with hits;
+    - "plain run": N x variance, pooled over the plain records of the case, if any of them has hits;
+    - "longest plain run": for a functional other than the mean the same at the largest N only, since N x variance of a
+      quantile or a ratio converges as N grows;
     - "long run": the same from stored long runs of plain sampling;
     - "estimated p" for a probability with none of these: p(1 - p) at the estimate with the smallest relative error.
     """
@@ -40,13 +40,13 @@ def plain_variances(records: list[Record], long_runs: list[Record]) -> dict[tupl
 
 
 def case_key(record: Record) -> str:
-    """Equal for records of one problem with the same numbers in it, and one functional of it, at one precision."""
+    """A key that is equal for records of the same problem, its numbers, functional and dtype."""
     config = record["config"]
     return json.dumps([config["problem"], config.get("functional"), record["dtype"]], sort_keys=True)
 
 
 def is_plain(record: Record) -> bool:
-    """Whether the record is of plain Monte Carlo: no proposal, independent points, raw weights, counts given."""
+    """Whether the record is of plain Monte Carlo: no proposal, independent points, raw weights, given counts."""
     return record["method"] == "plain"
 
 

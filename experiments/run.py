@@ -1,4 +1,4 @@
-"""`python -m experiments.run`: measure one (problem, method) pair, or with -m every combination of a sweep."""
+"""`python -m experiments.run`: measure one (problem, method) pair, or every combination of a sweep (-m)."""
 
 import os
 import sys
@@ -7,8 +7,9 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import config, jobs
+from experiments.renamed import current_overrides
 
-# For the help: Hydra's own list of groups names the experiments too, which no job can choose.
+# For the help text: Hydra's own list of groups contains the experiments, which are not an option of a job.
 OmegaConf.register_new_resolver("mcengine_groups", config.groups_and_options, replace=True)
 
 
@@ -18,10 +19,12 @@ def _hydra_main(cfg: DictConfig) -> None:
 
 
 def main() -> int:
-    """Run Hydra's program; 0 if every job has its record, 1 if any failed, 2 for a command that makes no sense."""
+    """Run Hydra's program. Returns 0 if every job has its record, 1 if any failed, 2 for an invalid command."""
     wants_trace = "HYDRA_FULL_ERROR" in os.environ
-    # Hands Hydra's errors over to us instead of printing them.
+    # Hydra raises its errors instead of printing them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Before Hydra parses the command, so that its sweeper and its other processes get the new names too.
+    sys.argv[1:] = current_overrides(sys.argv[1:])
     try:
         _hydra_main()
     except KeyboardInterrupt:
@@ -48,7 +51,7 @@ def _words(error: Exception) -> str:
 
 
 def _summarise() -> int:
-    """Says what became of a sweep; also where a launcher gave up, since its jobs know the better half of the error."""
+    """Print the summary of a sweep, also after a launcher failed: the outcomes of its jobs have the reason."""
     outcomes = jobs.gather(jobs.Folder.path)
     if len(outcomes) > 1:
         print(jobs.summary(outcomes))

@@ -17,17 +17,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from experiments import config, jobs, records, workers
 from experiments.collect import collect, wide_console
+from experiments.renamed import current_overrides
 
-# Text as it is: no markup in brackets, no colours, no breaks in a pipe.
+# Plain text: no markup in brackets, no colours, no line breaks.
 PLAIN: Any = {"markup": False, "highlight": False, "soft_wrap": True}
 
 
 def sweeps(experiment: str, extra: Sequence[str] = ()) -> list[list[list[str]]]:
-    """The experiment's jobs as lists of overrides, jobs that share compiled code together in a task.
+    """The experiment's jobs as lists of overrides; one task contains the jobs that share compiled code.
 
-    Each line of the experiment is a sweep in Hydra's own words, as after `python -m experiments.run -m`.
+    Each line of the experiment is a Hydra sweep, as after `python -m experiments.run -m`.
 
-    **Raises:** `ValueError` for an unknown experiment, with the names that are near it.
+    **Raises:** `ValueError` for an unknown experiment, with similar names.
     """
     known = config.group_options("experiment")
     if experiment not in known:
@@ -36,7 +37,7 @@ def sweeps(experiment: str, extra: Sequence[str] = ()) -> list[list[list[str]]]:
     tasks: dict[tuple[str, ...], list[list[str]]] = {}
     for line in lines:
         for job in expand([*shlex.split(line), *extra]):
-            # Numbers (dotted keys) change no structure; names of groups do.
+            # Options of groups change the compiled code, numbers (dotted keys) do not.
             structure = tuple(override for override in job if "." not in override.partition("=")[0])
             tasks.setdefault(structure, []).append([f"name={experiment}", *job])
     return list(tasks.values())
@@ -44,18 +45,18 @@ def sweeps(experiment: str, extra: Sequence[str] = ()) -> list[list[list[str]]]:
 
 def expand(overrides: list[str]) -> list[list[str]]:
     """All jobs of a Hydra sweep: `a=1,2 b=3` is [[a=1, b=3], [a=2, b=3]]."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
+    parsed = OverridesParser.create().parse_overrides(current_overrides(overrides))
     return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
 
 
-def perform(task: list[list[str]], tell: Callable[[Any], None]) -> None:
-    """The jobs of a task, one after the other, in a worker; tells of each sample count (text) and each outcome."""
+def perform(task: list[list[str]], report: Callable[[Any], None]) -> None:
+    """Run the jobs of a task one after the other in a worker; report each sample count (text) and each outcome."""
     for overrides in task:
-        tell(_one(overrides, tell))
+        report(_one(overrides, report))
 
 
 def check(tasks: list[list[list[str]]]) -> None:
-    """Compose each task's first job: what is wrong with all of them is said once, before any work.
+    """Compose each task's first job, so that an error in every job is reported once, before any work.
 
     **Raises:** `ValueError` with the reason.
     """
@@ -67,19 +68,19 @@ def check(tasks: list[list[list[str]]]) -> None:
             raise ValueError(config.explain(error, overrides)) from error
 
 
-def _one(overrides: list[str], tell: Callable[[Any], None]) -> jobs.Outcome:
+def _one(overrides: list[str], report: Callable[[Any], None]) -> jobs.Outcome:
     try:
         cfg = config.compose(overrides)
         choices = dict(cfg.hydra.runtime.choices)
     except config.CONFIG_ERRORS as error:
         return jobs.Outcome(" ".join(overrides), "failed", "", reason=config.explain(error, overrides))
-    return jobs.perform(cfg, overrides, choices, on_step=tell)
+    return jobs.perform(cfg, overrides, choices, on_step=report)
 
 
 def work(tasks: list[list[list[str]]], num_workers: int, console: Console) -> tuple[list[jobs.Outcome], bool]:
-    """The outcomes in the order of the tasks, and whether all are there: Ctrl-C ends it early.
+    """The outcomes in the order of the tasks, and whether they are complete (Ctrl-C ends the work early).
 
-    With progress on the console; a worker that dies fails its jobs.
+    Progress is shown on the console. If a worker dies, its jobs fail.
     """
     outcomes: list[list[jobs.Outcome]] = [[] for _ in tasks]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -96,7 +97,7 @@ def work(tasks: list[list[list[str]]], num_workers: int, console: Console) -> tu
 
 
 class _Board:
-    """A bar for all jobs, and below it a line for each job that is under way."""
+    """A progress bar for all jobs, and below it a line for each running job."""
 
     def __init__(self, progress: Progress, tasks: list[list[list[str]]]):
         self.progress, self.tasks = progress, tasks
@@ -104,15 +105,15 @@ class _Board:
         self.running: dict[int, TaskID] = {}
 
     def take(self, message: workers.Message, outcomes: list[jobs.Outcome]) -> None:
-        """Add the message's outcomes to those of its task, and show it."""
+        """Add the message's outcomes to those of its task, and show the message."""
         rest = self.tasks[message.task][len(outcomes) :]
         if message.kind == "died":
             reason = f"the worker died (exit code {message.value})"
             for overrides in rest:
                 self._finish(message.task, jobs.Outcome(" ".join(overrides), "failed", "", reason=reason), outcomes)
-        elif message.kind == "told" and isinstance(message.value, jobs.Outcome):
+        elif message.kind == "report" and isinstance(message.value, jobs.Outcome):
             self._finish(message.task, message.value, outcomes)
-        elif message.kind == "told":
+        elif message.kind == "report":
             # The first override is the run's name.
             words = f"  {message.value}  {' '.join(rest[0][1:])}"
             if message.task not in self.running:
@@ -129,9 +130,15 @@ class _Board:
 
 
 def readme(
-    experiment: str, command: str, found: list[dict], outcomes: list[jobs.Outcome], seconds: float, num_workers: int
+    experiment: str,
+    command: str,
+    found: list[dict],
+    outcomes: list[jobs.Outcome],
+    *,
+    seconds: float,
+    num_workers: int,
 ) -> str:
-    """What the folder holds, and the command and versions that made it."""
+    """The README of the study's folder: its files, and the command and versions that made them."""
     record = found[0]
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     machine = f"{workers.num_cores()} cores ({record['device']}, {record['dtype']}; {versions})"
@@ -140,19 +147,19 @@ def readme(
     return f"""# {experiment}
 
 Made by `{command}` on {machine}:
-{len(found)} jobs, each with independent replicates at every sample count, {job_seconds:.0f} s when added up.
-The last run took {seconds:.0f} s with {num_workers} workers: {now} jobs measured then, {len(found) - now} reused.
+{len(found)} jobs with independent replicates at every sample count, {job_seconds:.0f} s of computing time in total.
+The last run took {seconds:.0f} s with {num_workers} workers. It measured {now} jobs and reused {len(found) - now}.
 
-- `table.csv`, `table.parquet`: a row for each problem, method and sample count; columns: `experiments/tables.py`.
-- `table.md`: the columns that people read.
-- `figures/`: variance against sample count, one figure a problem, PNG and SVG.
+- `table.csv`, `table.parquet`: one row per problem, method and sample count; columns: `experiments/tables.py`.
+- `table.md`: the main columns.
+- `figures/`: variance against sample count, one figure per problem, PNG and SVG.
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run an experiment's sweeps over worker processes, then collect.
 
-    1 if any job failed, 2 for a command that makes no sense, 130 after Ctrl-C.
+    Returns 1 if any job failed, 2 for an invalid command, 130 after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else arguments
     options = _options(given)
@@ -174,11 +181,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.study", description="Sweeps, then their table and figures."
+        prog="python -m experiments.study", description="Run sweeps, then make their table and figures."
     )
     parser.add_argument("experiment", nargs="?", default="overview", help="a file of conf/experiment")
-    parser.add_argument("overrides", nargs="*", help="for every job, as in budget.max_samples=65536")
-    parser.add_argument("--workers", type=int, default=workers.num_cores(), help="processes, by default one a core")
+    parser.add_argument("overrides", nargs="*", help="for every job, for example budget.max_samples=65536")
+    parser.add_argument("--workers", type=int, default=workers.num_cores(), help="processes, by default one per core")
     parser.add_argument("-o", "--output", type=Path, help="by default results/EXPERIMENT")
     options = parser.parse_args(arguments)
     if options.workers < 1:
@@ -200,7 +207,7 @@ def _study(options: argparse.Namespace, tasks: list[list[list[str]]], command: s
     if found:
         output = options.output or Path("results") / options.experiment
         collect(found, output, console)
-        text = readme(options.experiment, command, found, outcomes, seconds, options.workers)
+        text = readme(options.experiment, command, found, outcomes, seconds=seconds, num_workers=options.workers)
         (output / "README.md").write_text(text)
     console.print(jobs.summary(outcomes) if outcomes else "There are no jobs.", **PLAIN)
     console.print(f"{seconds:.0f} s.")

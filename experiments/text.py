@@ -9,18 +9,18 @@ TERMINAL = [
     "method", "rtol", "estimate", "std. error", "RMSE", "coverage", "beyond", "gain", "slope", "ESS", "k-hat",
     "status (ok)",
 ]  # fmt: skip
-# What a narrow terminal does without, first to last.
+# The columns that a narrow terminal omits, first to last.
 DISPENSABLE = ["std. error", "slope", "ESS", "coverage", "k-hat", "RMSE"]
 METHOD_WIDTH = 24
 
 
 def short(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns that people read, as text.
+    """The main columns, as text.
 
-    `gain` is how many samples of plain Monte Carlo each sample is worth, by mean squared error where the exact value is
-    known: the variance alone flatters a method that has not seen what matters. It and `efficiency` stand in brackets
-    where most replicates were not ok. `rtol` and `beyond` (how many runs were off by more than their tolerance) are
-    there only where some runs stopped by themselves; N is then the mean of their counts.
+    `gain` is the number of samples of plain Monte Carlo that one sample is worth, by mean squared error if the exact
+    value is known: the variance alone is too small for a method that missed important samples. `gain` and `efficiency`
+    are in brackets if most replicates are not ok. `rtol` and `beyond` (the share of runs with an error above their
+    tolerance) exist only if some runs stopped at a tolerance; N is then the mean of their counts.
     """
 
     def shown(form: str, *names: str) -> list[str]:
@@ -57,12 +57,12 @@ def _bracketed(form: str, values: Iterable, ok_share: Iterable) -> list[str]:
     return [f"({text})" if text and ok < 0.5 else text for text, ok in zip(shown, ok_share, strict=True)]
 
 
-def _names(frame: pd.DataFrame):
+def _names(frame: pd.DataFrame) -> Iterable[tuple[str, str, str]]:
     return frame[["problem", "case", "output"]].itertuples(index=False, name=None)
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """A GitHub table for each problem, all sample counts."""
+    """A Markdown table for each problem with all sample counts."""
     return "\n".join(f"## {problem}\n\n{_grid(short(rows))}" for problem, rows in frame.groupby("problem", sort=False))
 
 
@@ -72,9 +72,9 @@ def _grid(cells: pd.DataFrame) -> str:
 
 
 def terminal(frame: pd.DataFrame, width: int = 120) -> Table:
-    """The columns that fit in `width`, a line for each method and a heading for each problem.
+    """The columns that fit in `width`, with a line for each method and a heading for each problem.
 
-    N stands in the heading, or in a column where the methods of a problem were not measured at the same.
+    N is in the heading, or in a column if the methods of a problem have different counts.
     """
     cells = short(frame)
     same = cells.groupby("problem")["N"].nunique().max() == 1

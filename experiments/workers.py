@@ -1,4 +1,4 @@
-"""A few worker processes that stay alive, so that JAX starts once in each, and that may die without taking the rest."""
+"""Worker processes that stay alive, so that JAX starts once in each; if one dies, the others go on."""
 
 import multiprocessing
 import os
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
-Tell = Callable[[Any], None]
+Report = Callable[[Any], None]
 
 
 class Message(NamedTuple):
-    """About task number `task`: "told" (with what its job told), "done" (its result) or "died" (the exit code)."""
+    """About task number `task`: "report" (a value that its job reported), "done" (its result), "died" (exit code)."""
 
     kind: str
     task: int
@@ -27,13 +27,13 @@ class _Worker:
     task: int = -1
 
 
-def run(job: Callable[[Any, Tell], Any], tasks: list[Any], num_workers: int) -> Generator[Message, None, None]:
-    """`job(task, tell)` for each task, in the order of `tasks` as workers come free; yields messages as they arrive.
+def run(job: Callable[[Any, Report], Any], tasks: list[Any], num_workers: int) -> Generator[Message, None, None]:
+    """Run `job(task, report)` for each task, in the order of `tasks`; yields messages as they arrive.
 
-    A worker that dies costs its own task and is replaced. `job` must be importable by name.
+    If a worker dies, its task is lost and another worker replaces it. `job` must be importable by name.
     """
     waiting = deque(enumerate(tasks))
-    cores = _shares_of_cores(num_workers)
+    cores = _cores_of_workers(num_workers)
     workers = [_start(job, cores[number]) for number in range(min(num_workers, len(tasks)))]
     try:
         for worker in workers:
@@ -58,8 +58,8 @@ def run(job: Callable[[Any, Tell], Any], tasks: list[Any], num_workers: int) -> 
             worker.process.join()
 
 
-def _start(job: Callable[[Any, Tell], Any], cores: set[int]) -> _Worker:
-    # Not fork: JAX's threads do not survive it.
+def _start(job: Callable[[Any, Report], Any], cores: set[int]) -> _Worker:
+    # Not fork: JAX's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(job, theirs, cores), daemon=True)
@@ -74,31 +74,31 @@ def _give(worker: _Worker, waiting: deque) -> None:
         worker.connection.send(task)
 
 
-def _serve(job: Callable[[Any, Tell], Any], connection: Connection, cores: set[int]) -> None:
-    # Ctrl-C reaches the whole process group; what becomes of us is the parent's decision.
+def _serve(job: Callable[[Any, Report], Any], connection: Connection, cores: set[int]) -> None:
+    # Ctrl-C reaches the whole process group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if cores:
         os.sched_setaffinity(0, cores)
-    # Several of us on one accelerator: nobody takes three quarters of its memory at the start.
+    # Several workers may share one accelerator, so none may preallocate most of its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         while True:
-            result = job(connection.recv(), lambda value: connection.send(("told", value)))
+            result = job(connection.recv(), lambda value: connection.send(("report", value)))
             connection.send(("done", result))
     except (EOFError, BrokenPipeError):
-        # The parent was killed: nobody waits for the rest.
+        # The parent was killed: no one reads further results.
         return
 
 
 def num_cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _shares_of_cores(num_workers: int) -> list[set[int]]:
-    """The cores of each worker, disjoint where there are enough; empty sets where the system cannot say.
+def _cores_of_workers(num_workers: int) -> list[set[int]]:
+    """The cores of each worker, disjoint if there are enough; empty sets if the system cannot tell.
 
-    JAX sizes its thread pools by the cores it may use, and workers that all use all of them get in each other's way.
+    JAX sizes its thread pools by the cores it may use, and workers that share all cores slow each other down.
     """
     if not hasattr(os, "sched_getaffinity"):
         return [set()] * num_workers

@@ -1,4 +1,4 @@
-"""mcengine: expectations, and how far to trust them. E_p[f] = E_q[w f], w = p / q."""
+"""Estimates expectations by importance sampling and reports how far to trust them: E_p[f] = E_q[w f], w = p / q."""
 
 from mcengine import distributions as distributions
 from mcengine import points as points
@@ -30,22 +30,30 @@ from mcengine.distributions import as_distribution as as_distribution
 from mcengine.distributions import entropy as entropy
 from mcengine.distributions import kl_divergence as kl_divergence
 from mcengine.distributions import self_information as self_information
+from mcengine.engine.batch import batch as batch
+from mcengine.engine.batch import estimate_batch as estimate_batch
 from mcengine.engine.budgets import Samples as Samples
 from mcengine.engine.budgets import Seconds as Seconds
 from mcengine.engine.budgets import Tolerance as Tolerance
+from mcengine.engine.draw import draw as draw
 from mcengine.engine.estimate import estimate as estimate
 from mcengine.engine.from_samples import estimate_from as estimate_from
 from mcengine.engine.replicate import replicate as replicate
 from mcengine.execution import Execution as Execution
 from mcengine.fitting.mixture_weights import choose_mixture_weights as choose_mixture_weights
+from mcengine.functionals import Covariance as Covariance
+from mcengine.functionals import Functional as Functional
 from mcengine.functionals import Histogram as Histogram
 from mcengine.functionals import Mean as Mean
+from mcengine.functionals import ProbabilityOfExceeding as ProbabilityOfExceeding
 from mcengine.functionals import Ratio as Ratio
 from mcengine.functionals import TailRisk as TailRisk
+from mcengine.functionals import Variance as Variance
 from mcengine.gradients import estimate_gradient as estimate_gradient
 from mcengine.gradients import estimate_proposal_gradient as estimate_proposal_gradient
 from mcengine.gradients import gradient_problem as gradient_problem
 from mcengine.gradients import score_control as score_control
+from mcengine.inference.batch import BatchEstimate as BatchEstimate
 from mcengine.inference.estimate import Estimate as Estimate
 from mcengine.inference.status import Status as Status
 from mcengine.inference.tail_risk import RiskEstimate as RiskEstimate
@@ -58,6 +66,7 @@ from mcengine.problems.difference import pairing_gain as pairing_gain
 from mcengine.problems.expectation import Expectation as Expectation
 from mcengine.problems.integral import Integral as Integral
 from mcengine.problems.probability import Probability as Probability
+from mcengine.problems.protocol import Problem as Problem
 from mcengine.proposals import defensive as defensive
 from mcengine.proposals import mixture as mixture
 from mcengine.proposals import multi_sample as multi_sample

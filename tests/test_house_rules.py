@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.house import (
+    FIELDS,
     FILES,
     LAYERS,
     PACKAGE,
@@ -18,7 +19,9 @@ from tests.house import (
     file_graph,
     imported_modules,
     late_imports,
+    long_private_signatures,
     loose_files,
+    loosely_typed,
     module_of,
     room_graph,
     room_of,
@@ -27,20 +30,18 @@ from tests.house import (
 EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_to_lower_layers(path):
-    module = module_of(path)
-    room = room_of(module)
-    if not room:
-        return
-    for other in imported_modules(path):
-        assert room_of(other) in LAYERS, f"{module} imports the public name {other}, which lies above it"
-        if room_of(other) != room:
-            assert LAYERS[room_of(other)] < LAYERS[room], f"{module} (layer {LAYERS[room]}) imports {other}"
-        elif room == "rl" and module.count(".") > 1:
-            here, there = (name.split(".")[2] for name in (module, other))
-            assert here == there or RL_LAYERS[there] < RL_LAYERS[here], f"{module} imports {other}"
-    assert not late_imports(path), f"imports inside functions without a reason on their line: {late_imports(path)}"
+def test_imports_point_to_lower_layers():
+    for path in FILES:
+        module = module_of(path)
+        room = room_of(module)
+        for other in imported_modules(path) if room else ():
+            assert room_of(other) in LAYERS, f"{module} imports the public name {other}, which lies above it"
+            if room_of(other) != room:
+                assert LAYERS[room_of(other)] < LAYERS[room], f"{module} (layer {LAYERS[room]}) imports {other}"
+            elif room == "rl" and module.count(".") > 1:
+                here, there = (name.split(".")[2] for name in (module, other))
+                assert here == there or RL_LAYERS[there] < RL_LAYERS[here], f"{module} imports {other}"
+        assert not late_imports(path), f"{module} imports inside functions without a reason: {late_imports(path)}"
 
 
 def test_every_room_has_a_layer_and_no_imports_form_a_circle():
@@ -85,14 +86,13 @@ def is_exponential_of_a_difference_of_log_densities(node: ast.AST) -> bool:
     return False
 
 
-@pytest.mark.parametrize("path", [*FILES, *EXPERIMENTS], ids=lambda p: str(p.relative_to(ROOT)))
-def test_weights_are_made_in_one_place(path):
-    if path.parent == PACKAGE / "weights":
-        return
-    bad = [
-        n.lineno for n in ast.walk(ast.parse(path.read_text())) if is_exponential_of_a_difference_of_log_densities(n)
-    ]
-    assert not bad, f"exp(log p - log q) outside mcengine/weights, lines {bad}"
+def test_weights_are_made_in_one_place():
+    for path in [*FILES, *EXPERIMENTS]:
+        if path.parent == PACKAGE / "weights":
+            continue
+        nodes = ast.walk(ast.parse(path.read_text()))
+        bad = [node.lineno for node in nodes if is_exponential_of_a_difference_of_log_densities(node)]
+        assert not bad, f"exp(log p - log q) outside mcengine/weights: {path.relative_to(ROOT)}, lines {bad}"
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,30 @@ def test_the_core_imports_nothing_heavy():
     assert out.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_every_public_thing_has_a_docstring(path):
-    tree = ast.parse(path.read_text())
-    assert ast.get_docstring(tree), "the module has none"
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-            assert ast.get_docstring(node), f"{node.name} has none"
+def test_every_public_thing_has_a_docstring():
+    for path in FILES:
+        tree = ast.parse(path.read_text())
+        assert ast.get_docstring(tree), f"{path.relative_to(PACKAGE)} has none"
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                is_overload = any("overload" in ast.unparse(one) for one in node.decorator_list)
+                assert is_overload or ast.get_docstring(node), f"{path.relative_to(PACKAGE)}: {node.name} has none"
+
+
+def test_parameters_have_types_that_say_something():
+    core = [loosely_typed(room) for room, layer in LAYERS.items() if layer < FIELDS]
+    bare = [place for room in LAYERS for place in loosely_typed(room)[2]]
+    assert not bare, f"parameters without an annotation: {bare}"
+    loose = [place for _, places, _ in core for place in places]
+    share = len(loose) / sum(total for total, _, _ in core)
+    assert share < 0.06, f"{share:.1%} of the core's parameters are Any, object or a bare PyTree: {loose}"
+
+
+def test_signatures_are_short():
+    long = [place for room in LAYERS for place in long_private_signatures(room)]
+    assert not long, f"over 8 parameters, or over 4 that are positional: {long}"
+    unchecked = [path for path in FILES if "no_type_check" in path.read_text()]
+    assert not unchecked, f"signatures that say nothing: {unchecked}"
 
 
 def test_reference_data_says_where_it_is_from():

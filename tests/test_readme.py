@@ -1,4 +1,4 @@
-"""Every code block of the README runs, and prints what the README says it prints."""
+"""Every code block of the README runs, and the first one prints the output that the README shows."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ def run(code: str) -> str:
 
 
 def words_and_numbers(text: str) -> tuple[str, list[float]]:
-    """Text and numbers apart, without the seconds; another processor rounds sums in another order."""
+    """The text and the numbers, without the seconds; other processors round sums in another order."""
     text = re.sub(r"[\d.]+ s ", "", text).replace(",", "").strip()
     number = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
     return re.sub(number, "#", text), [float(x) for x in re.findall(number, text)]

@@ -17,7 +17,7 @@ LIBRARIES = ["-ltestu01", "-ltestu01probdist", "-ltestu01mylib", "-lm"]
 
 
 def main(battery: str, stream: str, reverse: bool = False) -> str:
-    """The battery's summary; its whole report is in results/randomness/."""
+    """Run a battery; returns its summary and writes its complete report to results/randomness/."""
     name = f"{battery}_{stream}{'_reversed' if reverse else ''}"
     with tempfile.TemporaryDirectory() as folder:
         program = f"{folder}/testu01"
@@ -30,7 +30,7 @@ def main(battery: str, stream: str, reverse: bool = False) -> str:
             try:
                 for words in STREAMS[stream](reverse):
                     tester.stdin.write(words.tobytes())
-            except BrokenPipeError:  # the battery has seen enough
+            except BrokenPipeError:  # the battery has ended
                 pass
         if tester.wait():
             raise RuntimeError(f"testu01 ended with status {tester.returncode}; see {log.name}.")

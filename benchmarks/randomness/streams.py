@@ -1,4 +1,4 @@
-"""The orders in which the engine's random words are read, each as one endless stream of 32-bit words."""
+"""The orders in which the engine reads its random words, each as an endless stream of 32-bit words."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -6,23 +6,25 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from mcengine.numerics.generator import random_words
 
-# Samples of a block at the engine's default, and how many coordinates, keys or blocks are read side by side.
+# Samples of a default block, and the number of coordinates, keys or blocks that are read side by side.
 BLOCK, SIDE_BY_SIDE = 2**18, 16
 
 
 @partial(jax.jit, static_argnames=("shape", "reverse"))
-def _words(seeds, index, shape: tuple[int, ...], reverse: bool):
-    def of_seed(seed):
+def _words(seeds: Array, index: Array, shape: tuple[int, ...], reverse: bool) -> Array:
+    def of_seed(seed: Array) -> Array:
         return random_words(jax.random.fold_in(jax.random.key(seed), index), shape)
 
     words = jax.vmap(of_seed)(seeds).reshape(-1, shape[-1]).T
     return jax.lax.bitcast_convert_type(_reversed(words) if reverse else words, jnp.uint32)
 
 
-def _reversed(words):
+def _reversed(words: Array) -> Array:
+    """The words with their bits in reverse order."""
     for shift, mask in ((1, 0x55555555), (2, 0x33333333), (4, 0x0F0F0F0F), (8, 0x00FF00FF), (16, 0x0000FFFF)):
         words = ((words >> jnp.uint32(shift)) & jnp.uint32(mask)) | ((words & jnp.uint32(mask)) << jnp.uint32(shift))
     return words
@@ -44,7 +46,7 @@ def keys(reverse: bool = False) -> Iterator[np.ndarray]:
 
 
 def short(reverse: bool = False) -> Iterator[np.ndarray]:
-    """Blocks of 64 samples in 64 coordinates, as small units of many dimensions have: mostly keys, few counters."""
+    """Blocks of 64 samples in 64 coordinates, as in small units of many dimensions: mostly keys, few counters."""
     many = np.arange(64, dtype=np.uint32)
     return _blocks(many, (64, 64), reverse)
 

@@ -1,4 +1,4 @@
-"""Four small lessons: a tail, a fish pond, two laws far apart, and the distance between two policies."""
+"""Four small lessons: a tail, a fish pond, two distributions far apart, and the distance between two policies."""
 
 import jax
 
@@ -24,7 +24,7 @@ print(f"P(Z >= 5) from N(5, 1): {result.value:.4e} +- {result.std_error:.1e}, ex
 
 pond = fish_pond()
 nets = {
-    "all over the lake": Middle(0.0),
+    "everywhere on the lake": Middle(0.0),
     "where the fish are": where_the_fish_are(pond),
     "from the shore": Shore(6.0),
 }
@@ -32,7 +32,7 @@ print(f"\nMean weight of the fish, exactly {pond.exact:.3f} kg; {N:,} nets")
 for name, net in nets.items():
     result = mc.estimate(jax.random.key(1), pond, net, budget=mc.Samples(N))
     print(
-        f"  {name:20} unweighted {unweighted_mean(pond, net):.3f} (wrong), weighed back {result.value:.3f} +- "
+        f"  {name:20} unweighted {unweighted_mean(pond, net):.3f} (wrong), weighted {result.value:.3f} +- "
         f"{result.std_error:.3f}   {result.status}"
     )
 

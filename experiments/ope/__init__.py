@@ -1,1 +1,1 @@
-"""Off-policy evaluation from files: a log's table and recommendation, and the studies behind results/ope/."""
+"""Off-policy evaluation of logs in files, and the studies behind results/ope/."""

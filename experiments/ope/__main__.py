@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -12,20 +11,21 @@ from experiments import config
 from experiments.collect import wide_console
 from experiments.ope.report import as_frame, terminal_table
 from mcengine.rl import ope
+from mcengine.rl.ope.logs import Log
 
 USAGE = f"""\
 python -m experiments.ope log=FILE [target=FILE] [SETTING=VALUE ...]
 
 Settings, from {config.CONF.name}/ope.yaml:
 """
-# What a setting may be where Hydra would take any word.
+# Types of settings that Hydra does not check.
 KINDS = {"discount": (int, float), "ridge": (int, float), "folds": (int,), "horizon": (int, type(None))}
 
 
 def settings(overrides: list[str]) -> DictConfig:
     """conf/ope.yaml with the overrides of a command.
 
-    **Raises:** `ValueError` for a setting that there is not, with those near it, and for a word in place of a number.
+    **Raises:** `ValueError` for an unknown setting, with suggestions, and for text in place of a number.
     """
     known = OmegaConf.to_container(OmegaConf.load(config.CONF / "ope.yaml"))
     assert isinstance(known, dict)
@@ -42,10 +42,10 @@ def settings(overrides: list[str]) -> DictConfig:
     return cfg
 
 
-def read(cfg: DictConfig) -> Any:
+def read(cfg: DictConfig) -> Log:
     """The log that the settings name.
 
-    **Raises:** `ValueError` for settings that say too little or too much, and as `ope.read_log`.
+    **Raises:** `ValueError` for settings that are missing or contradict each other, and as `ope.read_log`.
     """
     if OmegaConf.is_missing(cfg, "log"):
         raise ValueError("Give the log: python -m experiments.ope log=FILE target=FILE; --help lists all settings.")
@@ -60,7 +60,7 @@ def read(cfg: DictConfig) -> Any:
 
 
 def evaluate(cfg: DictConfig, console: Console) -> None:
-    """Print the table and the recommendation, and write the table where `output` says."""
+    """Print the table and the recommendation, and write the table to the file `output`."""
     log = read(cfg)
     model = ope.fitted_q(log, folds=cfg.folds, ridge=float(cfg.ridge)) if ope.can_be_fitted(log) else None
     estimates = ope.estimate_all(log, model)
@@ -79,7 +79,7 @@ def evaluate(cfg: DictConfig, console: Console) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 where there is a table, 2 for a command or a log that makes no sense."""
+    """The exit status: 0, or 2 for a bad command or log."""
     given = sys.argv[1:] if arguments is None else arguments
     if "--help" in given or "-h" in given:
         print(USAGE + (config.CONF / "ope.yaml").read_text())

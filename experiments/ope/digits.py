@@ -1,4 +1,4 @@
-"""Digits as a bandit: an image is the context, a digit the action, and the reward 1 where it is the right one."""
+"""Digits as a bandit: the context is an image, the action a digit, and the reward 1 if it is the right one."""
 
 from functools import cache
 from pathlib import Path
@@ -11,12 +11,12 @@ from mcengine.rl import ope
 
 DATA = Path(__file__).parent / "data" / "digits.npz"
 NUM_ACTIONS = 10
-# The share of the time that a policy plays what its classifier says; else any digit, with equal probability.
+# The probability that a policy plays its classifier's digit; otherwise any digit, with equal probabilities.
 BEHAVIOUR_TRUST, TARGET_TRUST = 0.8, 0.9
 
 
 class Digits(NamedTuple):
-    """Images and labels, and both policies' probabilities of all digits."""
+    """Images, labels, and the probabilities of all digits under both policies."""
 
     pixels: UInt8[np.ndarray, "images 64"]
     labels: UInt8[np.ndarray, " images"]
@@ -25,13 +25,13 @@ class Digits(NamedTuple):
 
     @property
     def exact(self) -> float:
-        """The target policy's mean reward over all images, which logs draw from with replacement."""
+        """The mean reward of the target policy over all images, from which logs draw with replacement."""
         return float(np.mean(self.target[np.arange(len(self.labels)), self.labels]))
 
 
 @cache
 def digits() -> Digits:
-    """Those of `data/digits.npz`."""
+    """The images and policies of `data/digits.npz`."""
     with np.load(DATA) as file:
         return Digits(
             file["pixels"],
@@ -42,7 +42,7 @@ def digits() -> Digits:
 
 
 def draw(num_rounds: int, seed: int) -> ope.BanditLog:
-    """A log of images drawn with replacement and digits drawn from the behaviour policy."""
+    """A log of images drawn with replacement, with actions of the behaviour policy."""
     data, generator = digits(), np.random.default_rng([seed, num_rounds])
     images = generator.integers(0, len(data.labels), num_rounds)
     cumulative = np.cumsum(data.behaviour[images], axis=-1)

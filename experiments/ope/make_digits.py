@@ -1,4 +1,4 @@
-"""`python -m experiments.ope.make_digits`: the digits of scikit-learn, and what two classifiers take them for."""
+"""`python -m experiments.ope.make_digits`: the digits of scikit-learn, with the predictions of two classifiers."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ SEED, HELD_OUT = 12345, 0.7
 
 
 def main() -> None:
-    """Train both classifiers on three tenths of the images and write what they say of the rest to `digits.npz`."""
+    """Train both classifiers on three tenths of the images and write their predictions for the rest to `digits.npz`."""
     from sklearn.datasets import load_digits  # pyright: ignore[reportMissingImports]
     from sklearn.ensemble import RandomForestClassifier  # pyright: ignore[reportMissingImports]
     from sklearn.linear_model import LogisticRegression  # pyright: ignore[reportMissingImports]

@@ -1,4 +1,4 @@
-"""The MDP that comes with the package, logged by its behaviour policy: logs, and models that are right or wrong."""
+"""Logs of the MDP that comes with the package, and models of it that are exact or wrong."""
 
 from functools import cache
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from mcengine.rl.problems.logged import LoggedPolicies
 
 
 class MDPLogs(NamedTuple):
-    """`count` trajectories of `horizon` steps under one policy, to be cut into logs."""
+    """`count` trajectories of `horizon` steps under one policy, from which logs are cut."""
 
     logged: LoggedPolicies
     behaviour: Float[np.ndarray, "states actions"]
@@ -29,7 +29,7 @@ class MDPLogs(NamedTuple):
         behaviour = {"behaviour": logged.behaviour, "target": logged.target, "halfway": halfway}[policy]
         source = Trajectories(logged.mdp, behaviour)
         drawn = jax.jit(lambda key: sample_many(source, key, count))(jax.random.key(seed))
-        return cls(logged, behaviour, *(np.asarray(part) for part in drawn))
+        return cls(logged, behaviour, *(np.asarray(array) for array in drawn))
 
     @property
     def exact(self) -> float:
@@ -59,7 +59,7 @@ def joined(loggers: list[MDPLogs], first: int, size: int) -> ope.TrajectoryLog:
 
 
 def exact_model(log: ope.TrajectoryLog, shift: float = 0.0) -> ope.ActionValues:
-    """Values of the target policy by dynamic programming in float64, all off by `shift`."""
+    """Values of the target policy by dynamic programming in float64, plus `shift`."""
     q, v = _exact_tables(log.horizon, log.discount)
     step = np.arange(log.horizon)
     return ope.ActionValues(q[step, log.states, log.actions] + shift, v[step, log.states] + shift)
@@ -74,5 +74,5 @@ def _exact_tables(horizon: int, discount: float) -> tuple[np.ndarray, np.ndarray
         q = reward + discount * transition @ value
         value = np.sum(logged.target * q, axis=1)
         tables.append((q, value))
-    q, v = (np.stack(part[::-1]) for part in zip(*tables, strict=True))
+    q, v = (np.stack(table[::-1]) for table in zip(*tables, strict=True))
     return q, v

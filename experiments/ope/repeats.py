@@ -1,4 +1,4 @@
-"""Estimators on many logs whose truth is known: one row an estimate, and what the rows say together."""
+"""Estimators on many logs whose true value is known: one row per estimate, and a summary of the rows."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,11 +9,12 @@ import pandas as pd
 from experiments.ope import digits
 from experiments.ope.mdp import MDPLogs, exact_model, joined
 from mcengine.rl import ope
+from mcengine.rl.ope.logs import Log
 
 OPEN_BANDIT = digits.DATA.parent / "open_bandit"
 
 
-def rows_of(logs: Iterable[Any], exact: float, model: Callable[[Any], Any] | None = None) -> pd.DataFrame:
+def rows_of(logs: Iterable[Log], exact: float, model: Callable[[Any], ope.ActionValues] | None = None) -> pd.DataFrame:
     """Every estimator on every log."""
     rows = []
     for number, log in enumerate(logs):
@@ -39,7 +40,10 @@ def mdp_rows(
     model: str = "fitted",
     loggers: Sequence[str] = ("behaviour",),
 ) -> pd.DataFrame:
-    """Logs of `size` trajectories, as many by each of `loggers`; `model` "exact", "shifted" (by a half) or "fitted"."""
+    """Rows of logs of `size` trajectories, equally many by each of `loggers`.
+
+    `model` is "exact", "shifted" (the exact values plus 0.5) or "fitted".
+    """
     each = size // len(loggers)
     drawn = [MDPLogs.draw(horizon, num_logs * each, seed + 1_000_003 * i, policy) for i, policy in enumerate(loggers)]
     models = {"exact": exact_model, "shifted": lambda log: exact_model(log, shift=0.5), "fitted": None}
@@ -47,15 +51,15 @@ def mdp_rows(
 
 
 def digits_rows(num_logs: int, size: int, *, seed: int = 0) -> pd.DataFrame:
-    """Logs of `size` images."""
+    """Rows of logs of `size` images."""
     logs = (digits.draw(size, seed * num_logs + i) for i in range(num_logs))
     return rows_of(logs, digits.digits().exact)
 
 
 def open_bandit_rows(num_logs: int, size: int, campaign: str, *, seed: int = 0) -> pd.DataFrame:
-    """Logs of `size` rounds drawn with replacement from the bts log; the truth is the `random` log's click rate.
+    """Rows of logs of `size` rounds drawn with replacement from the bts log; the truth is the click rate of `random`.
 
-    That rate has a standard error of its own, .0006 or so, and resampled logs hold no weight that the log does not.
+    That rate has a standard error of about 0.0006, and resampled logs contain no weights that the log does not have.
     """
     sample, clicks = ope.read_open_bandit(OPEN_BANDIT, campaign)
     whole, generator = sample.trajectories, np.random.default_rng([seed, size])
@@ -70,7 +74,7 @@ def open_bandit_rows(num_logs: int, size: int, campaign: str, *, seed: int = 0) 
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row for each estimator: errors, coverage of the intervals, and how often the status is ok.
+    """One row per estimator: errors, coverage of the intervals, and how often the status is ok.
 
     `silent` is the share of logs with status ok and an error of more than four of its standard errors.
     """

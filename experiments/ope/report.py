@@ -1,9 +1,12 @@
 """Estimates as rows: for the terminal, for files, and for Markdown."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from rich.table import Table
+
+from mcengine.inference.estimate import Estimate
 
 SHOWN = {
     "estimator": "", "value": "{:.6g}", "std_error": "{:.2g}", "low": "{:.6g}", "high": "{:.6g}", "ess": "{:,.0f}",
@@ -15,21 +18,21 @@ HEADINGS = {
 }  # fmt: skip
 
 
-def as_frame(estimates: dict[str, Any]) -> pd.DataFrame:
-    """A row for each estimator, with all that an estimate says in numbers."""
+def as_frame(estimates: Mapping[str, Estimate]) -> pd.DataFrame:
+    """One row per estimator, with all numbers of its estimate."""
     rows = [{"estimator": name, **estimate.to_dict()} for name, estimate in estimates.items()]
     return pd.DataFrame(rows).drop(columns=["upper_bound", "skewness", "sentence", "seconds"])
 
 
 def words(name: str, value: Any) -> str:
-    """A cell as people read it; an empty one where there is no number."""
+    """The text of a cell; empty for None and NaN."""
     if value is None or value != value:
         return ""
     return SHOWN[name].format(value) if SHOWN[name] else str(value)
 
 
 def terminal_table(frame: pd.DataFrame) -> Table:
-    """The columns that people read, for the terminal."""
+    """The columns of `SHOWN` as a table for the terminal."""
     table = Table(box=None, pad_edge=False)
     for name in SHOWN:
         table.add_column(HEADINGS.get(name, name), justify="left" if not SHOWN[name] else "right")

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from experiments.figures import look_of
+from experiments.figures import style_of
 from experiments.ope.repeats import digits_rows, mdp_rows, open_bandit_rows, summary
 from experiments.ope.report import markdown_table
 
@@ -44,16 +44,21 @@ COLUMNS = {
 PAGE = """\
 # Off-policy evaluation against data size
 
-Made by `python -m experiments.ope.study`: {logs} logs of each size, seeds fixed. The MDP has five states, two actions
-and a target policy whose value is known. Two loggers: half of the trajectories by a policy halfway to the target, the
-mean density of both in the denominator. On policy: all by the target policy. Digits: images are contexts, a classifier
-acts. Open Bandit: rounds drawn with replacement from the `bts` log of 10,000; the truth is the click rate of the
-`random` log, itself known to .0006.
+Made by `python -m experiments.ope.study` from {logs} logs of each size with fixed seeds.
+
+- `mdp`: trajectories of 20 steps in an MDP with five states, two actions and a target policy of known value.
+- `mdp_two_loggers`: half of the trajectories come from a policy halfway to the target; weights have the mean density of
+  both loggers in the denominator.
+- `mdp_on_policy`: all trajectories come from the target policy.
+- `digits`: a contextual bandit; images are contexts, and a classifier chooses the action.
+- `open_bandit_*`: rounds drawn with replacement from the `bts` log of 10,000 rounds. The reference value is the click
+  rate of the `random` log, whose own standard error is .0006.
 
 ![rmse](rmse.svg)
 
-`rmse` and `bias` against the truth; `coverage` of 95 % intervals in all logs, `coverage_ok` in those with status ok;
-`ok` the share of these; `silent` the share with status ok and an error of more than four standard errors.
+- `rmse`, `bias`: errors against the exact or reference value; `median_error_bar`, `median_k`: medians over the logs.
+- `coverage`: share of 95 % intervals that contain the value; `coverage_ok`: the same among logs with status ok.
+- `ok`: share of logs with status ok; `silent`: share with status ok and an error above four standard errors.
 
 {table}"""
 
@@ -80,7 +85,7 @@ def draw(frame: pd.DataFrame, path: Path) -> None:
         axis.remove()
     for axis, study in zip(axes.flat, studies, strict=False):
         for name, rows in frame[frame["study"] == study].groupby("estimator", sort=False):
-            colour, marker, dashes = look_of(estimators.index(str(name)))
+            colour, marker, dashes = style_of(estimators.index(str(name)))
             line = {"color": colour, "linestyle": dashes, "linewidth": 1.2}
             axis.loglog(rows["size"], rows["rmse"], alpha=0.8, **line)
             face = [colour if ok > 0.5 else "white" for ok in rows["ok"]]

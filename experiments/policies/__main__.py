@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from experiments.policies import (
     batch_reuse,
@@ -30,7 +31,7 @@ STUDIES = {
 
 
 def page(name: str, folder: Path) -> str:
-    """Run a study, write its CSV and figure, and give its part of the page."""
+    """Run a study, write its CSV and figure, and return its section of the page."""
     module = STUDIES[name]
     frame = module.run()
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,7 @@ def page(name: str, folder: Path) -> str:
     module.draw(axis, frame)
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_title(name.replace("_", " "), loc="left")
-    # No date and no random ids: the same table gives the same file.
+    # No date and no random ids, so that the same table gives the same file.
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     figure.savefig(folder / f"{name}.png", dpi=150)
@@ -48,7 +49,7 @@ def page(name: str, folder: Path) -> str:
     return f"## {name.replace('_', ' ')}\n\n{said}\n\n![{name}]({name}.svg)\n\n{as_markdown(frame)}\n"
 
 
-def as_markdown(frame) -> str:
+def as_markdown(frame: pd.DataFrame) -> str:
     """The table, numbers to four digits."""
     rows = [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in row] for row in frame.itertuples(index=False)]
     lines = [list(frame.columns), ["---"] * len(frame.columns), *rows]
@@ -56,7 +57,7 @@ def as_markdown(frame) -> str:
 
 
 def main() -> int:
-    """Run the studies named, by default all; the page is written when all were run."""
+    """Run the named studies, by default all; the page is written only if all were run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("studies", nargs="*", choices=[[], *STUDIES], help="by default all")
     parser.add_argument("--folder", type=Path, default=RESULTS)

@@ -1,8 +1,9 @@
-"""How far a batch can be used again: ascent on one batch, what it believes, and what is true, until the ESS breaks."""
+"""Gradient ascent on one batch: exact return, the batch's own estimate and weight diagnostics after each step."""
 
 import jax
 import jax.numpy as jnp
 import pandas as pd
+from matplotlib.axes import Axes
 
 from experiments.policies import softmax_mdp as mdp
 from mcengine.rl import levels, objectives, reductions, update_diagnostics
@@ -13,7 +14,7 @@ COLUMNS = ("exact return", "by the batch", "ESS share", "k-hat", "mean KL a step
 
 
 def ascend(name: str) -> list[dict]:
-    """One row a step: the batch's own estimate of the return against the exact one, and the weights' diagnostics."""
+    """One row per step: the batch's estimate of the return, the exact return, and diagnostics of the weights."""
     old = jnp.asarray(mdp.BEHAVIOUR)
     batch = mdp.draw(jax.random.key(8), old, TRAJECTORIES)
     returns = batch.rewards @ mdp.discounts()
@@ -21,20 +22,20 @@ def ascend(name: str) -> list[dict]:
     exact = mdp.values(old)
     advantages = exact.q[time, batch.states, batch.actions] - exact.v[time, batch.states]
 
-    def log_pi(x):
+    def log_pi(x: jax.Array) -> jax.Array:
         return mdp.log_probabilities(x, batch.states, batch.actions)
 
-    def loss(x):
+    def loss(x: jax.Array) -> jax.Array:
         if name == "PPO-clip":
             return objectives.ppo_clip(log_pi(x), batch.log_mu, advantages, reduction=reductions.sequence_sum)
         return objectives.surrogate_loss(log_pi(x), batch.log_mu, returns[:, None], level=levels.sequence)
 
     @jax.jit
-    def step(x):
+    def step(x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         found = update_diagnostics(log_pi(x), batch.log_mu, level=levels.sequence)
-        believed = -objectives.surrogate_loss(log_pi(x), batch.log_mu, returns[:, None], level=levels.sequence)
+        estimated = -objectives.surrogate_loss(log_pi(x), batch.log_mu, returns[:, None], level=levels.sequence)
         per_step = update_diagnostics(log_pi(x), batch.log_mu)
-        seen = {"exact return": mdp.expected_return(x), "by the batch": believed, "ESS share": found.ess_share,
+        seen = {"exact return": mdp.expected_return(x), "by the batch": estimated, "ESS share": found.ess_share,
                 "k-hat": found.pareto_k, "mean KL a step": per_step.kl,
                 "clipped": per_step.clipped_low + per_step.clipped_high}  # fmt: skip
         return x - RATE * jax.grad(loss)(x), seen
@@ -52,8 +53,8 @@ def run() -> pd.DataFrame:
     return pd.DataFrame([row for row in rows if row["step"] % EVERY == 0])
 
 
-def draw(axis, frame: pd.DataFrame) -> None:
-    """Exact returns and what the batch believes; a mark where half of the ESS is gone."""
+def draw(axis: Axes, frame: pd.DataFrame) -> None:
+    """Exact returns and those estimated from the batch; a line where the ESS falls below one half."""
     for colour, (name, rows) in zip(("#D55E00", "#0072B2"), frame.groupby("objective", sort=False), strict=True):
         axis.plot(rows["step"], rows["exact return"], "-", color=colour, label=f"{name}, exact return")
         axis.plot(rows["step"], rows["by the batch"], ":", color=colour, label=f"{name}, by the batch's weights")

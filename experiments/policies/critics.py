@@ -1,10 +1,12 @@
-"""Critics from n episodes: means of returns (Monte Carlo), and bootstrapping (TD), whole batches or step by step."""
+"""Critics from n episodes: Monte Carlo means of returns, batch TD and online TD."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import lax
+from jaxtyping import PRNGKeyArray
+from matplotlib.axes import Axes
 
 from experiments.policies import softmax_mdp as mdp
 from mcengine.rl import advantages
@@ -14,24 +16,24 @@ STEP = 0.1
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
 
 
-def visits(batch: mdp.Batch):
-    """1 where trajectory i is in state s at time t, [n, T, S]."""
+def visits(batch: mdp.Batch) -> jax.Array:
+    """1 if trajectory i is in state s at time t, else 0, [n, T, S]."""
     return jax.nn.one_hot(batch.states, mdp.MDP.num_states)
 
 
-def monte_carlo(batch: mdp.Batch):
-    """V_t(s): the mean return from the visits of s at t; 0 where there are none."""
+def monte_carlo(batch: mdp.Batch) -> jax.Array:
+    """V_t(s): the mean return from visits of s at t; 0 without visits."""
     seen = visits(batch)
     returns = advantages.rewards_to_go(batch.rewards, mdp.MDP.discount)
     return jnp.einsum("nts,nt->ts", seen, returns) / jnp.maximum(jnp.sum(seen, axis=0), 1.0)
 
 
-def batch_td(batch: mdp.Batch):
-    """V_t(s): the mean of r + discount V_{t+1}(s'), from the end backwards: what TD(0) on the batch converges to."""
+def batch_td(batch: mdp.Batch) -> jax.Array:
+    """V_t(s): the mean of r + discount V_{t+1}(s'), backwards from the end: the limit of TD(0) on the batch."""
     seen = jnp.moveaxis(visits(batch), 1, 0)
     following = jnp.concatenate([seen[1:], jnp.zeros_like(seen[:1])])
 
-    def before(v, at_t):
+    def before(v: jax.Array, at_t: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         here, there, rewards = at_t
         targets = rewards + mdp.MDP.discount * (there @ v)
         v = here.T @ targets / jnp.maximum(jnp.sum(here, axis=0), 1.0)
@@ -41,11 +43,11 @@ def batch_td(batch: mdp.Batch):
     return lax.scan(before, jnp.zeros(mdp.MDP.num_states), steps, reverse=True)[1]
 
 
-def online_td(batch: mdp.Batch):
+def online_td(batch: mdp.Batch) -> jax.Array:
     """V_t(s) from 0 by steps of `STEP` towards r + discount V_{t+1}(s'), once through the episodes."""
     time = jnp.arange(mdp.MDP.horizon)
 
-    def learn(v, episode):
+    def learn(v: jax.Array, episode: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         states, rewards = episode
         following = jnp.where(time + 1 < mdp.MDP.horizon, v[(time + 1) % mdp.MDP.horizon, jnp.roll(states, -1)], 0.0)
         errors = advantages.td_targets(rewards, following, mdp.MDP.discount) - v[time, states]
@@ -66,7 +68,7 @@ def run() -> pd.DataFrame:
     rows = []
     for number in EPISODES:
 
-        def critics(key, number=number):
+        def critics(key: PRNGKeyArray, number: int = number) -> dict[str, jax.Array]:
             batch = mdp.draw(key, logits, number)
             return {name: critic(batch)[0] for name, critic in CRITICS.items()}
 
@@ -79,7 +81,7 @@ def run() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(axis, frame: pd.DataFrame) -> None:
+def draw(axis: Axes, frame: pd.DataFrame) -> None:
     """RMSE and bias against the number of episodes."""
     for colour, (name, rows) in zip(
         ("#0072B2", "#D55E00", "#009E73"), frame.groupby("critic", sort=False), strict=True

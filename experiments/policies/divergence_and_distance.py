@@ -1,4 +1,4 @@
-"""KL against the distance of the parameters: its quadratic model, and what k1, k2, k3 say from 1,000 actions."""
+"""KL divergence against parameter distance: its quadratic model, and the estimators k1, k2, k3 from 1,000 actions."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from mcengine.rl import fisher_vector_product, kl
 
@@ -20,7 +21,7 @@ def run() -> pd.DataFrame:
     direction = jax.random.normal(keys[1], (ACTIONS,))
     direction = direction / jnp.linalg.norm(direction)
 
-    def from_here(x):
+    def from_here(x: jax.Array) -> jax.Array:
         return kl.categorical_kl(logits, x)
 
     curvature = float(direction @ fisher_vector_product(from_here, logits, direction))
@@ -39,7 +40,7 @@ def run() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(axis, frame: pd.DataFrame) -> None:
+def draw(axis: Axes, frame: pd.DataFrame) -> None:
     """KL and its model, and the estimators' deviations around it."""
     axis.loglog(frame["distance"], frame["KL"], "o-", color="#000000", label="KL(pi || reference)")
     axis.loglog(frame["distance"], frame["quadratic model"], "--", color="#808080", label="quadratic model")

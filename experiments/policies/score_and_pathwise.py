@@ -1,8 +1,9 @@
-"""Score against pathwise gradients of E[f(x)], x ~ N(theta, 1): pathwise wins where f is smooth, score where not."""
+"""Score and pathwise gradients of E[f(x)], x ~ N(theta, 1): pathwise is better for smooth f, score otherwise."""
 
 import jax
 import jax.numpy as jnp
 import pandas as pd
+from matplotlib.axes import Axes
 
 import mcengine as mc
 
@@ -14,7 +15,7 @@ THETA = 0.5
 def slope(form: str, frequency: float):
     """d/dtheta E[sin(frequency x)] in one form, with its error bar."""
 
-    def problem(theta):
+    def problem(theta: jax.Array) -> mc.Expectation:
         return mc.Expectation(Wave(jnp.asarray(frequency)), mc.Normal(theta, 1.0))
 
     key = jax.random.key(5)
@@ -24,10 +25,10 @@ def slope(form: str, frequency: float):
 class Wave:
     """sin(frequency x)."""
 
-    def __init__(self, frequency):
+    def __init__(self, frequency: jax.Array):
         self.frequency = frequency
 
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return jnp.sin(self.frequency * x)
 
 
@@ -51,7 +52,7 @@ def run() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(axis, frame: pd.DataFrame) -> None:
+def draw(axis: Axes, frame: pd.DataFrame) -> None:
     """Deviations against the frequency."""
     for colour, form in zip(("#D55E00", "#0072B2"), ("score", "pathwise"), strict=True):
         axis.loglog(frame["frequency"], frame[f"{form}, deviation"], "o-", color=colour, label=form)

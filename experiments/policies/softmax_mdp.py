@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import PRNGKeyArray
 
 from mcengine.rl import Trajectories, Trajectory, load_tabular_mdp
 
@@ -16,7 +17,7 @@ BEHAVIOUR, TARGET = (np.log(policy / policy[:, -1:]) for policy in (LOGGED.behav
 
 
 class Batch(NamedTuple):
-    """n trajectories, [n, T] each, with log-probabilities under the policy that made them."""
+    """n trajectories, [n, T] each, with log-probabilities of the actions under the policy that took them."""
 
     states: jax.Array
     actions: jax.Array
@@ -31,23 +32,23 @@ class Values(NamedTuple):
     q: jax.Array
 
 
-def draw(key, logits, number: int) -> Batch:
+def draw(key: PRNGKeyArray, logits: jax.Array, number: int) -> Batch:
     """`number` trajectories of the policy."""
     policy = Trajectories(MDP, jax.nn.softmax(logits))
     path: Trajectory = jax.vmap(policy.sample)(jax.random.split(key, number))
     return Batch(*path, log_probabilities(logits, path.states, path.actions))
 
 
-def log_probabilities(logits, states, actions):
-    """log pi(a_t | s_t), the shape of the states."""
+def log_probabilities(logits: jax.Array, states: jax.Array, actions: jax.Array) -> jax.Array:
+    """log pi(a_t | s_t), of the shape of the states."""
     return jax.nn.log_softmax(logits)[states, actions]
 
 
-def values(logits) -> Values:
-    """By dynamic programming; differentiable."""
+def values(logits: jax.Array) -> Values:
+    """The values of the policy by dynamic programming; differentiable."""
     policy = jax.nn.softmax(logits)
 
-    def before(v, _):
+    def before(v: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         q = MDP.reward + MDP.discount * jnp.einsum("sax,x->sa", MDP.transition, v)
         v = jnp.sum(policy * q, axis=-1)
         return v, (v, q)
@@ -57,11 +58,11 @@ def values(logits) -> Values:
     return Values(jnp.concatenate([v, end[None]]), q)
 
 
-def expected_return(logits):
+def expected_return(logits: jax.Array) -> jax.Array:
     """The exact value of the policy, whose gradient is the exact policy gradient."""
     return MDP.start @ values(logits).v[0]
 
 
-def discounts():
+def discounts() -> jax.Array:
     """discount^t, [T]."""
     return MDP.discount ** jnp.arange(MDP.horizon, dtype=float)

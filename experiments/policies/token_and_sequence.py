@@ -1,4 +1,4 @@
-"""Token, prefix, sequence and length-mean ratios against the length: bias and variance, by enumeration."""
+"""Token, prefix, sequence and length-mean ratios: bias and standard deviation against length, by enumeration."""
 
 import itertools
 
@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from mcengine.rl import levels, objectives, reductions
+from mcengine.rl.objectives.levels import Level
 
 VOCABULARY, LENGTHS, DISTANCE = 3, (1, 2, 4, 6, 8), 0.5
 LEVELS = {
@@ -19,21 +21,21 @@ LEVELS = {
 
 
 def of_length(length: int) -> list[dict]:
-    """Gradients of every sequence, weighed by its exact probability under the policy that acted."""
+    """Bias and deviation over all sequences, each with its exact probability under the behaviour policy."""
     keys = jax.random.split(jax.random.key(length), 3)
     tokens = np.asarray(list(itertools.product(range(VOCABULARY), repeat=length)))
     before = np.concatenate([np.full((len(tokens), 1), VOCABULARY), tokens[:, :-1]], axis=1)
-    # The next token's law depends on the last one: else the ratio of states, which token ratios drop, is 1.
+    # The next token depends on the last one: otherwise the ratio of states, which token ratios drop, would be 1.
     shape = (VOCABULARY + 1, VOCABULARY)
     logits = jax.random.normal(keys[0], shape)
     old = logits + DISTANCE * jax.random.normal(keys[1], logits.shape)
-    # A reward at every token, so that prefixes have something to be exact for.
+    # A reward at every token, so that prefix ratios differ from sequence ratios.
     rewards = jax.random.normal(keys[2], shape)[before, tokens]
 
-    def log_probabilities(x):
+    def log_probabilities(x: jax.Array) -> jax.Array:
         return jax.nn.log_softmax(x)[before, tokens]
 
-    def exact_return(x):
+    def exact_return(x: jax.Array) -> jax.Array:
         return jnp.sum(jnp.exp(jnp.sum(log_probabilities(x), axis=1)) * jnp.sum(rewards, axis=1))
 
     log_mu, exact = log_probabilities(old), jax.grad(exact_return)(logits)
@@ -43,7 +45,7 @@ def of_length(length: int) -> list[dict]:
         one_a_sequence = level in (levels.sequence, levels.length_mean)
         signal = jnp.sum(rewards, axis=1, keepdims=True) if one_a_sequence or name == "token" else rewards
 
-        def loss(x, i, level=level, signal=signal):
+        def loss(x: jax.Array, i: jax.Array, level: Level = level, signal: jax.Array = signal) -> jax.Array:
             log_pi = log_probabilities(x)[i][None]
             return objectives.surrogate_loss(
                 log_pi, log_mu[i][None], signal[i][None], level=level, reduction=reductions.sequence_sum
@@ -58,7 +60,7 @@ def of_length(length: int) -> list[dict]:
     return rows
 
 
-def _norm(x) -> float:
+def _norm(x: np.ndarray | jax.Array) -> float:
     return float(np.linalg.norm(np.asarray(x, np.float64)))
 
 
@@ -67,7 +69,7 @@ def run() -> pd.DataFrame:
     return pd.DataFrame([row for length in LENGTHS for row in of_length(length)])
 
 
-def draw(axis, frame: pd.DataFrame) -> None:
+def draw(axis: Axes, frame: pd.DataFrame) -> None:
     """Deviation and bias against the length."""
     colours = ("#0072B2", "#009E73", "#D55E00", "#CC79A7")
     for colour, (name, rows) in zip(colours, frame.groupby("ratios", sort=False), strict=True):

@@ -1,9 +1,11 @@
-"""The signal of a policy gradient: total return, less a baseline, reward-to-go, advantage. One mean, less variance."""
+"""Signals of a policy gradient (total return, less a baseline, reward-to-go, advantage): one mean, falling variance."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jaxtyping import PRNGKeyArray
+from matplotlib.axes import Axes
 
 from experiments.policies import softmax_mdp as mdp
 from mcengine.rl import advantages, objectives
@@ -13,7 +15,7 @@ SIGNALS = ("total return", "less the mean return", "reward-to-go", "reward-to-go
 
 
 def signals(batch: mdp.Batch, exact: mdp.Values) -> dict[str, jax.Array]:
-    """What multiplies grad log pi(a_t | s_t); discounted from the start, so that the gradient is the return's."""
+    """The factors of grad log pi(a_t | s_t), discounted from the start so that the gradient is that of the return."""
     rewards = mdp.discounts()[None] * batch.rewards
     time = jnp.arange(mdp.MDP.horizon)[None]
     to_go = advantages.rewards_to_go(rewards)
@@ -29,11 +31,11 @@ def run() -> pd.DataFrame:
     logits = jnp.asarray(mdp.TARGET)
     exact, values = jax.grad(mdp.expected_return)(logits), mdp.values(logits)
 
-    def gradients(key):
+    def gradients(key: PRNGKeyArray) -> dict[str, jax.Array]:
         batch = mdp.draw(key, logits, TRAJECTORIES)
 
-        def gradient(signal):
-            def loss(x):
+        def gradient(signal: jax.Array) -> jax.Array:
+            def loss(x: jax.Array) -> jax.Array:
                 return objectives.policy_gradient(mdp.log_probabilities(x, batch.states, batch.actions), signal)
 
             return -jax.grad(loss)(logits)
@@ -52,7 +54,7 @@ def run() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(axis, frame: pd.DataFrame) -> None:
+def draw(axis: Axes, frame: pd.DataFrame) -> None:
     """Bars of the variance."""
     axis.barh(frame["signal"][::-1], frame["variance"][::-1], color="#0072B2")
     axis.set_xscale("log")

@@ -1,11 +1,9 @@
 """Coefficients of control variates: the regression of the outputs on the controls in a pilot run."""
 
-from typing import Any
-
-import equinox as eqx
 from jaxtyping import Float
 
-from mcengine.summaries.columns import AnyArray
+from mcengine.numerics.arrays import AnyArray, namespace
+from mcengine.summaries.columns import Coefficients
 from mcengine.summaries.summary import Summary
 
 # Of the correlation matrix's unit diagonal: controls that are nearly combinations of others must not blow up.
@@ -16,21 +14,10 @@ UNITS_BESIDES = 3
 BY_CHANCE = 9.0
 
 
-class Coefficients(eqx.Module):
-    """beta [J, K] for outputs in units of 2^exponent_f and controls in units of 2^exponent_c.
-
-    `centre`, in units of the outputs, is the mean of w f - beta c in the pilot.
-    """
-
-    beta: Float[AnyArray, "*rows j k"]
-    centre: Float[AnyArray, "*rows k"]
-    exponent_f: Float[AnyArray, "*rows k"]
-    exponent_c: Float[AnyArray, "*rows j"]
-
-
-def regression_coefficients(row: Summary, num_outputs: int, xp: Any) -> Coefficients:
-    """The regression of the outputs on the controls, which are the last columns of a pilot's row."""
-    m = row.moments
+def regression_coefficients(summary: Summary, num_outputs: int) -> Coefficients:
+    """The regression of the outputs on the controls, which are the last columns of a pilot's summary."""
+    m = summary.moments
+    xp = namespace(m.cross)
     with_outputs, among = m.cross[..., :num_outputs, :], m.cross[..., num_outputs:, :]
     squares, count = xp.maximum(m.m2[..., num_outputs:], 0.0), m.count[..., None]
     # About the mean that is known where the pilot's is further off than chance: of a control that is large rarely, a
@@ -45,15 +32,18 @@ def regression_coefficients(row: Summary, num_outputs: int, xp: Any) -> Coeffici
     # A control that was seen to be constant gets the coefficient 0.
     matrix = xp.where(spread[..., :, None] > 0, correlation, identity) + RIDGE * identity
     right = xp.where(spread[..., :, None] > 0, xp.swapaxes(with_outputs, -1, -2) / safe[..., :, None], 0.0)
-    beta = _solve(matrix, right, xp) / safe[..., :, None]
+    beta = _solve(matrix, right) / safe[..., :, None]
     taken = xp.sum(beta * m.mean[..., num_outputs:, None], axis=-2)
     return Coefficients(
         beta, m.mean[..., :num_outputs] - taken, m.exponent[..., :num_outputs], m.exponent[..., num_outputs:]
     )
 
 
-def _solve(matrix: Any, right: Any, xp: Any) -> Any:
+def _solve(
+    matrix: Float[AnyArray, "*batch j j"], right: Float[AnyArray, "*batch j k"]
+) -> Float[AnyArray, "*batch j k"]:
     """Gauss and Jordan for a small positive definite matrix: LAPACK calls under `vmap` can hang XLA on CPU."""
+    xp = namespace(matrix)
     rows = xp.concatenate([matrix, right], axis=-1)
     for i in range(matrix.shape[-1]):
         pivot = rows[..., i : i + 1, :] / rows[..., i : i + 1, i : i + 1]

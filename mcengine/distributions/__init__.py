@@ -1,4 +1,4 @@
-"""Laws that can be sampled and whose densities are known; `sample` and `log_prob` are twins, tested together."""
+"""Distributions that can be sampled and whose densities are known; `sample` and `log_prob` are tested together."""
 
 from mcengine.distributions.affine import Affine as Affine
 from mcengine.distributions.beta import Beta as Beta

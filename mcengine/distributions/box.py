@@ -5,19 +5,26 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from mcengine import numerics
-from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.uniform import strictly_inside
-from mcengine.distributions.univariate import as_event, log1p_square, uniforms_of_event
-from mcengine.numerics.values import as_parameter, concrete
+from mcengine.distributions.univariate import (
+    Event,
+    IndependentCoordinates,
+    Mask,
+    as_event,
+    log1p_square,
+    uniforms_of_event,
+)
+from mcengine.numerics.values import Parameter, as_parameter, concrete
 
 _LOG_2 = math.log(2.0)
 _SQRT_HALF = math.sqrt(0.5)
 
 
-class Box(eqx.Module):
+class Box(IndependentCoordinates):
     """Independent coordinates, each on its side of the box from `lower` to `upper`:
 
     - finite side [a, b]: uniform;
@@ -25,7 +32,7 @@ class Box(eqx.Module):
     - [a, inf): its half-line counterpart x = a + 2 ((1 - u)^(-1/2) - 1), density (1 + (x - a)/2)^(-3);
     - (-inf, b]: the mirror image of that.
 
-    The unit scale of the infinite sides is a guess: rescale the integrand, or give a proposal, where it is a bad one.
+    The infinite sides have unit scale. If the integrand has another scale, rescale it or give a proposal.
 
     **Arguments:** `lower` < `upper`, of one shape, which is the event's.
 
@@ -34,10 +41,10 @@ class Box(eqx.Module):
 
     lower: Float[Array, "..."] = eqx.field(converter=as_parameter)
     upper: Float[Array, "..."] = eqx.field(converter=as_parameter)
-    # "finite" or "line" where all sides are known to be of that kind, so that no other formula is computed.
+    # "finite" or "line" where all sides are known to be of that kind, else "mixed", which computes all formulas.
     kind: str = eqx.field(static=True)
 
-    def __init__(self, lower, upper):
+    def __init__(self, lower: Parameter, upper: Parameter) -> None:
         self.lower = as_parameter(lower)
         self.upper = as_parameter(upper)
         self.kind = _kind_of_sides(self.lower, self.upper)
@@ -46,45 +53,31 @@ class Box(eqx.Module):
         check_limits("Box", self.lower, self.upper)
 
     @property
-    def num_uniforms(self) -> int:
-        return int(np.prod(self.lower.shape))
-
-    @property
-    def support(self):
+    def support(self) -> tuple[Event, Event]:
         return self.lower, self.upper
 
-    def forward(self, v: Float[Array, " num_uniforms"]):
+    def forward(self, v: Float[Array, " num_uniforms"]) -> tuple[Event, Float[Array, ""]]:
         v = uniforms_of_event(v, self.lower.shape)
         x = self._from_tails(v, numerics.log_lower(v), numerics.log_upper(v), jnp.minimum(jnp.abs(v), 0.5))
         return x, jnp.sum(self._inner_density(x))
 
-    def sample(self, key: PRNGKeyArray):
-        return sample_by_transport(self, key)
-
-    def log_prob(self, x) -> Float[Array, ""]:
-        return jnp.sum(self.log_density(x))
-
-    def log_density(self, x) -> Float[Array, "*event"]:
-        """The log density of each coordinate."""
+    def log_density(self, x: ArrayLike) -> Event:
         x = as_event("Box", x, self.lower)
         inside = (x >= self.lower) & (x <= self.upper)
         return jnp.where(inside, self._inner_density(jnp.clip(x, self.lower, self.upper)), -jnp.inf)
 
-    def log_cdf(self, x) -> Float[Array, "*event"]:
-        """log P(X_i <= x_i) for each coordinate."""
+    def log_cdf(self, x: ArrayLike) -> Event:
         return self._log_tail(as_event("Box", x, self.lower), self.lower, self.upper)
 
-    def log_sf(self, x) -> Float[Array, "*event"]:
-        """log P(X_i > x_i) for each coordinate."""
+    def log_sf(self, x: ArrayLike) -> Event:
         return self._log_tail(-as_event("Box", x, self.lower), -self.upper, -self.lower)
 
-    def quantile(self, log_lower, log_upper) -> Float[Array, "*event"]:
-        """The point with log P(X_i <= x_i) = log_lower and log P(X_i > x_i) = log_upper; the smaller one decides."""
+    def quantile(self, log_lower: Event, log_upper: Event) -> Event:
         lower = log_lower < log_upper
         smaller = jnp.exp(jnp.minimum(log_lower, log_upper))
         return self._from_tails(jnp.where(lower, smaller, -smaller), log_lower, log_upper, smaller)
 
-    def _from_tails(self, v, log_lower, log_upper, smaller):
+    def _from_tails(self, v: Event, log_lower: Event, log_upper: Event, smaller: Event) -> Event:
         if self.kind == "finite":
             return strictly_inside(_from_nearer_end(v, self.lower, self.upper), self.lower, self.upper)
         line = _student_t2_quantile(v, smaller)
@@ -97,7 +90,7 @@ class Box(eqx.Module):
         x = jnp.where(has_lower & has_upper, _from_nearer_end(v, a, b), half)
         return strictly_inside(x, self.lower, self.upper)
 
-    def _inner_density(self, x):
+    def _inner_density(self, x: Event) -> Event:
         """Each coordinate's log density at a point of the box."""
         if self.kind == "finite":
             return -jnp.log(self.upper - self.lower)
@@ -110,8 +103,8 @@ class Box(eqx.Module):
         side = jnp.where(has_lower & has_upper, -jnp.log(jnp.where(has_lower & has_upper, b - a, 1.0)), half)
         return jnp.where(has_lower | has_upper, side, line)
 
-    def _log_tail(self, x, lower, upper):
-        """log P(X <= x) for a law between `lower` and `upper`; -x with the limits swapped gives the upper tail."""
+    def _log_tail(self, x: Event, lower: Event, upper: Event) -> Event:
+        """log P(X <= x) for X between `lower` and `upper`; -x with the limits swapped gives the upper tail."""
         has_lower, has_upper = jnp.isfinite(lower), jnp.isfinite(upper)
         bounded = has_lower & has_upper
         a, b = jnp.where(has_lower, lower, 0.0), jnp.where(has_upper, upper, 1.0)
@@ -131,7 +124,7 @@ class Box(eqx.Module):
         log_p = jnp.where(bounded, finite, half)
         return jnp.where(below, -jnp.inf, jnp.where(above, 0.0, log_p))
 
-    def _ends(self):
+    def _ends(self) -> tuple[Mask, Mask, Event, Event]:
         """Which limits are finite, and limits that are harmless in the formulas of the other kinds of side."""
         has_lower, has_upper = jnp.isfinite(self.lower), jnp.isfinite(self.upper)
         return has_lower, has_upper, jnp.where(has_lower, self.lower, 0.0), jnp.where(has_upper, self.upper, 1.0)
@@ -161,11 +154,11 @@ def _kind_of_sides(lower: Array, upper: Array) -> str:
     return "line" if np.all(np.isinf(known_lower)) and np.all(np.isinf(known_upper)) else "mixed"
 
 
-def _from_nearer_end(v, lower, upper):
+def _from_nearer_end(v: Event, lower: Event, upper: Event) -> Event:
     return jnp.where(v > 0, lower, upper) + (upper - lower) * v
 
 
-def _student_t2_quantile(v, p):
+def _student_t2_quantile(v: Event, p: Event) -> Event:
     """(2u - 1) / sqrt(2u (1 - u)) with p the smaller of u and 1 - u."""
     p = jnp.maximum(p, jnp.finfo(p.dtype).tiny)
     z = (1.0 - 2.0 * p) / jnp.sqrt(2.0 * p * (1.0 - p))

@@ -1,10 +1,10 @@
-"""Choosing one of K things by one centred uniform, both tails right."""
+"""Choosing one of K alternatives by one centred uniform, accurate in both tails."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from mcengine import numerics
 
@@ -25,8 +25,8 @@ def sums_from_both_ends(
 ) -> tuple[Float[Array, "*shape steps"], Float[Array, "*shape steps"]]:
     """The sums of the weights of 0..j and of those of j+1..k-1, for every category j but the last.
 
-    Category j is passed over by a centred uniform v > 0 where v exceeds the first, by v < 0 where the second exceeds
-    -v. The small one of either pair is exact, and a weight of zero leaves no gap at all.
+    A centred uniform v > 0 is beyond category j if v exceeds the first sum, and v < 0 if the second sum exceeds -v. The
+    smaller sum of either pair is exact, and a weight of zero leaves no gap.
     """
     # A sum's rounding depends on its order, so a weight of zero could still open a gap: the running maximum over
     # the others closes it.
@@ -39,7 +39,7 @@ def sums_from_both_ends(
 
 @refusing_pathwise
 def choose(log_weights: Float[Array, "*shape k"], v: Float[Array, "*shape"]) -> Int[Array, "*shape"]:
-    """The category whose stretch of [0, 1] holds the uniform: category j for c_(j-1) < u <= c_j.
+    """The category whose interval of [0, 1] holds the uniform: category j for c_(j-1) < u <= c_j.
 
     A uniform in the lower half is compared with sums of weights from below, one in the upper half with sums from
     above, so that a category of probability 1e-9 is drawn with that probability at either end. A category of weight
@@ -53,10 +53,10 @@ def choose(log_weights: Float[Array, "*shape k"], v: Float[Array, "*shape"]) -> 
     return jnp.sum(passed, axis=-1, dtype=jnp.int32)
 
 
-def take(chosen: Int[Array, ""], alternatives):
-    """The chosen one of a list of pytrees of one structure, by `where`: a gather would be slower for a few."""
+def take(chosen: Int[Array, ""], alternatives: Sequence[PyTree[Array]]) -> PyTree[Array]:
+    """The chosen one of a few pytrees of one structure, by `where`: a gather is slower for a few."""
 
-    def select(*leaves):
+    def select(*leaves: Array) -> Array:
         result = leaves[0]
         for position, leaf in enumerate(leaves[1:], start=1):
             result = jnp.where(chosen == position, leaf, result)

@@ -1,69 +1,71 @@
-"""The door for distributions of other libraries.
+"""Distributions of other libraries: numpyro, distrax, TensorFlow Probability, flowjax.
 
-None of them is imported here: an object's class says where it is from.
+None of these is imported: the module of an object's class tells which library it is from.
 """
 
 import contextlib
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
-from mcengine.distributions.protocol import Distribution
+from mcengine.distributions.protocol import Density, Distribution, missing_methods
 
 LIBRARIES = ("numpyro", "distrax", "tensorflow_probability", "flowjax")
 
 
 def as_distribution(obj: Any) -> Distribution:
-    """`obj` as something that draws one sample with `sample(key)` and has `log_prob(x)`.
+    """`obj` as an object with `sample(key)`, which draws one sample, and `log_prob(x)`.
 
-    Ours, and any object written for one sample, pass through unchanged. Of numpyro, distrax, TensorFlow Probability
-    (JAX substrate) and flowjax, known families become ours, with both tails exact and quasi-random points possible; the
-    rest are wrapped in `Foreign`.
+    Our distributions, and any object written for one sample, are returned unchanged. Known families of numpyro,
+    distrax, TensorFlow Probability (JAX substrate) and flowjax become ours, which are transports and exact in both
+    tails; other objects of these libraries are wrapped in `Foreign`.
 
-    **Raises:** `TypeError` for what is no distribution; `ValueError` for a batch of distributions or a conditional one.
+    **Raises:** `TypeError` for an object that is not a distribution; `ValueError` for a batch of distributions or a
+    conditional one.
     """
-    return _through_the_door(obj, ("sample", "log_prob"))
+    return _convert(obj, ("sample", "log_prob"))
 
 
-def as_density(obj: Any) -> Any:
-    """`obj` as `as_distribution` returns it, except that `log_prob` will do where there is no `sample`.
+def as_density(obj: Any) -> Density:
+    """`obj` as `as_distribution` returns it; an object with `log_prob` alone is accepted too.
 
-    For a target known by its density alone: it is weighed by, and the samples come from a proposal.
+    For a target known by its density alone: it weighs the samples of a proposal.
     """
-    return _through_the_door(obj, ("log_prob",))
+    return _convert(obj, ("log_prob",))
 
 
-def family_name(distribution: Any) -> str:
-    """What to call a distribution in a message: its class, or that of the foreign object behind it."""
+def family_name(distribution: Density) -> str:
+    """The name of a distribution in messages: its class, or the class of the foreign object that it wraps."""
     return repr(distribution.template) if isinstance(distribution, Foreign) else type(distribution).__name__
 
 
-def _through_the_door(obj: Any, needed: tuple[str, ...]) -> Any:
+def _convert(obj: Any, needed: tuple[str, ...]) -> Any:
     if isinstance(obj, type):
         raise TypeError(
             f"{obj.__name__} is a class, not a distribution: make an object of it, as in {obj.__name__}(...)."
         )
-    lacking = [name for name in needed if not callable(getattr(obj, name, None))]
+    lacking = missing_methods(obj, needed)
     if lacking:
         raise TypeError(
-            f"{type(obj).__name__} is no distribution: it has no method {' and no method '.join(lacking)}. "
+            f"{type(obj).__name__} is not a distribution: it has no method {' and no method '.join(lacking)}. "
             "A distribution has sample(key), giving one sample, and log_prob(x), giving a scalar."
         )
     library = library_of(obj)
     if library is None:
-        if callable(getattr(obj, "sample", None)):
+        if not missing_methods(obj, ["sample"]):
             _require_one_key(obj)
         return obj
     with relaxed():
-        _require_one_law(obj)
+        _require_one_distribution(obj)
         converted = (convert(library, obj) for convert in _CONVERTERS)
         known = next((distribution for distribution in converted if distribution is not None), None)
     return Foreign(obj) if known is None else known
@@ -88,58 +90,59 @@ def library_of(obj: Any) -> str | None:
 
 
 class Foreign(eqx.Module):
-    """An object of another library behind our protocol; see `as_distribution`, which makes it where it must.
+    """An object of another library with the members of our protocol, made by `as_distribution`. Not a transport.
 
-    Its numbers are leaves, in the order of their names: numpyro's own order changes with the hash seed of the process,
-    and would upset whatever is saved, compiled or sent. All else is static and compared by value. Not a transport.
-    Lies where the library's `log_prob` does: only numpyro says where the support ends. Pickles where the object does.
+    Its numbers are leaves, in the order of their names. The library's own order would not do: numpyro's changes with
+    the hash seed of the process, so that saved or compiled objects would not match. All else is static and compared by
+    value. It can be pickled if the object can. Off the support `log_prob` is that of the library, which may be finite,
+    unless it is numpyro, which states its support.
     """
 
     parameters: dict[str, Array]
     template: "_Template" = eqx.field(static=True)
 
-    def __init__(self, obj):
+    def __init__(self, obj: Any) -> None:
         leaves = _named_leaves(obj)
         self.parameters = {name: _as_array(leaf) for name, leaf in sorted(leaves.items()) if _is_number(leaf)}
         self.template = _Template(obj, leaves)
 
     @property
-    def support(self):
+    def support(self) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         with relaxed():
             lower, upper = _bounds(self._original())
         return jnp.asarray(lower, numerics.float_dtype()), jnp.asarray(upper, numerics.float_dtype())
 
-    def sample(self, key: PRNGKeyArray):
+    def sample(self, key: PRNGKeyArray) -> Any:
         return self._draw(key, ())
 
-    def sample_many(self, key: PRNGKeyArray, num: int):
+    def sample_many(self, key: PRNGKeyArray, num: int) -> Any:
         return self._draw(key, (num,))
 
-    def log_prob(self, x) -> Float[Array, ""]:
+    def log_prob(self, x: Any) -> Float[Array, ""]:
         with relaxed():
             original = self._original()
             constraint = _box_constraint(original)
             if constraint is None:
                 return jnp.asarray(original.log_prob(x), numerics.float_dtype())
-            # Off the support log_prob is asked about a point of it, so that neither value nor gradient is NaN.
+            # Off the support log_prob is evaluated at a point of the support, so that value and gradient are not NaN.
             inside = constraint(x)
             safe = jnp.where(inside, x, constraint.feasible_like(x))
             return jnp.where(inside, jnp.asarray(original.log_prob(safe), numerics.float_dtype()), -jnp.inf)
 
-    def _draw(self, key, shape):
+    def _draw(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Any:
         with relaxed():
             original = self._original()
             if self.template.library in ("distrax", "tensorflow_probability"):
                 return original.sample(sample_shape=shape, seed=key)
             return original.sample(key, shape)
 
-    def _original(self):
+    def _original(self) -> Any:
         return self.template.fill(self.parameters)
 
 
 @contextlib.contextmanager
-def relaxed():
-    """Run another library's code, which need not stand our strict modes, and often warns."""
+def relaxed() -> Iterator[None]:
+    """Run another library's code without JAX's strict modes, which it may violate, and without its warnings."""
     with (
         jax.numpy_dtype_promotion("standard"),
         jax.numpy_rank_promotion("allow"),
@@ -151,31 +154,31 @@ def relaxed():
 
 
 class _Template:
-    """What is left of a foreign object without its numbers. Equal where structure and static leaves are equal."""
+    """A foreign object without its numbers. Two are equal if their structure and static leaves are."""
 
-    def __init__(self, obj, leaves):
+    def __init__(self, obj: Any, leaves: dict[str, Any]) -> None:
         self.library = library_of(obj)
         self.static = {name: leaf for name, leaf in leaves.items() if not _is_number(leaf)}
         # Ones instead of the numbers: these may be tracers, and must not be kept alive or compared.
         ones = [np.ones(np.shape(leaf), np.float32) if _is_number(leaf) else leaf for leaf in leaves.values()]
         self.hollow = jax.tree.unflatten(jax.tree.structure(obj), ones)
 
-    def fill(self, parameters):
-        # Names are found anew, since after a journey to another process the library's own order may differ.
+    def fill(self, parameters: dict[str, Array]) -> Any:
+        # The names are found again, since in another process the library's own order may differ.
         names = list(_named_leaves(self.hollow))
         leaves = [parameters[name] if name in parameters else self.static[name] for name in names]
         return jax.tree.unflatten(jax.tree.structure(self.hollow), leaves)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Template) or self.library != other.library or list(self.static) != list(other.static):
             return False
         same_structure = jax.tree.structure(self.hollow) == jax.tree.structure(other.hollow)
         return bool(same_structure) and all(_same(self.static[name], other.static[name]) for name in self.static)
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((self.library, type(self.hollow).__name__, tuple(self.static)))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{self.library}.{type(self.hollow).__name__}"
 
 
@@ -195,26 +198,26 @@ def _named_leaves(node: Any, prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def _is_number(leaf) -> bool:
+def _is_number(leaf: Any) -> bool:
     # Python integers stay static: they are counts and sizes.
     return isinstance(leaf, jax.Array | np.ndarray | np.generic | float)
 
 
-def _as_array(leaf):
+def _as_array(leaf: ArrayLike) -> Array:
     if isinstance(leaf, jax.Array) and not jnp.issubdtype(leaf.dtype, jnp.floating):
         return leaf
     array = jnp.asarray(leaf)
     return array.astype(numerics.float_dtype()) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
 
-def _same(a, b) -> bool:
+def _same(a: Any, b: Any) -> bool:
     return a is b or bool(a == b)
 
 
-def _box_constraint(obj):
-    """The object's own test of its support, where that is made of inequalities.
+def _box_constraint(obj: Any) -> Any:
+    """The object's own test of its support, if it consists of inequalities; else None.
 
-    Equalities (simplex, sphere, correlation matrix) are left out: rounding throws a law's own samples off them.
+    Equalities (simplex, sphere, correlation matrix) are left out: rounded samples violate them.
     """
     constraint = getattr(obj, "support", None)
     inner = getattr(constraint, "base_constraint", constraint)
@@ -222,7 +225,7 @@ def _box_constraint(obj):
     return constraint if has_bounds and hasattr(constraint, "feasible_like") else None
 
 
-def _bounds(obj):
+def _bounds(obj: Any) -> tuple[ArrayLike, ArrayLike]:
     constraint = _box_constraint(obj)
     inner = getattr(constraint, "base_constraint", constraint)
     if type(inner).__name__ == "Boolean":
@@ -230,7 +233,7 @@ def _bounds(obj):
     return getattr(inner, "lower_bound", -jnp.inf), getattr(inner, "upper_bound", jnp.inf)
 
 
-def _require_one_law(obj) -> None:
+def _require_one_distribution(obj: Any) -> None:
     family = type(obj).__name__
     if getattr(obj, "cond_shape", None) is not None:
         raise ValueError(
@@ -245,7 +248,7 @@ def _require_one_law(obj) -> None:
         )
 
 
-def _require_one_key(obj) -> None:
+def _require_one_key(obj: Any) -> None:
     try:
         parameters = inspect.signature(obj.sample).parameters.values()
     except (TypeError, ValueError):

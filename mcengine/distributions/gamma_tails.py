@@ -1,23 +1,22 @@
-"""Tail probabilities of the standard gamma law and their inverse, in logs, right in both tails."""
+"""Tail probabilities of the standard gamma distribution and their inverse, in logs, accurate in both tails."""
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from mcengine.distributions import log_concave, normal_tails
 from mcengine.distributions.special import LOG_SQRT_2PI, stirling_error
+from mcengine.distributions.univariate import Event, Mask
 
 _STEPS = {32: 3, 64: 4}
 
 
-def log_tails(
-    shape: Float[Array, "*event"], t: Float[Array, "*event"]
-) -> tuple[Float[Array, "*event"], Float[Array, "*event"]]:
+def log_tails(shape: Event, t: Event) -> tuple[Event, Event]:
     """(log P(X <= x), log P(X > x)) at x = shape exp(t), for X ~ Gamma(shape, 1).
 
-    In the variable log x the density g is log-concave whatever the shape a, so that the smaller tail is g(x) times the
-    integral of a plain decay: above, P(X > x) = g(x) int_0^inf exp(a s - x (e^s - 1)) ds; below, where the decay may be
+    In the variable log x the density g is log-concave for every shape a, so the smaller tail is g(x) times the integral
+    of a decreasing function: above, P(X > x) = g(x) int_0^inf exp(a s - x (e^s - 1)) ds; below, where the decay may be
     as slow as e^(a s), once by parts, P(X <= x) = g(x) [1 + x int_0^inf exp(x (1 - e^-s) - (a + 1) s) ds] / a.
     """
     a = shape
@@ -30,7 +29,7 @@ def log_tails(
     return jnp.where(lower, log_part, rest), jnp.where(lower, rest, log_part)
 
 
-def log_density_over_shape(shape: Float[Array, "*event"], t: Float[Array, "*event"]) -> Float[Array, "*event"]:
+def log_density_over_shape(shape: Event, t: Event) -> Event:
     """log[x^a e^-x / Gamma(a + 1)] at x = a exp(t), a the shape: the density of log x over a."""
     a = shape
     small = a < 2.0
@@ -40,8 +39,8 @@ def log_density_over_shape(shape: Float[Array, "*event"], t: Float[Array, "*even
     return jnp.where(small, power, hill)
 
 
-def _reach(a, x, lower):
-    """An s where the decay has come down to exp(-depth), from above: the least of several bounds."""
+def _reach(a: Event, x: Event, lower: Mask) -> Event:
+    """An upper bound of the s where the decay reaches exp(-depth): the least of several bounds."""
     depth = log_concave.depth(x.dtype)
     tiny = jnp.finfo(x.dtype).tiny
     # Below: convexity of e^-s up to 1, the slope at 0, and the line that the exponent falls to.
@@ -58,13 +57,11 @@ def _reach(a, x, lower):
 
 
 @jax.custom_jvp
-def quantile(
-    shape: Float[Array, "*event"], log_lower: Float[Array, "*event"], log_upper: Float[Array, "*event"]
-) -> Float[Array, "*event"]:
+def quantile(shape: Event, log_lower: Event, log_upper: Event) -> Event:
     """log(x / shape) with log P(X <= x) = log_lower and log P(X > x) = log_upper; the smaller one decides.
 
     Halley steps on the logarithm of the smaller tail, from the cube root of E. B. Wilson and M. M. Hilferty, PNAS 17
-    (1931), 684-688, or from P(X <= x) >= x^a / Gamma(a + 1) (1 - ...) where that says more.
+    (1931), 684-688, or from P(X <= x) >= x^a / Gamma(a + 1) (1 - ...) where that is larger.
     """
     a = shape
     log_lower, log_upper = log_concave.finite(log_lower), log_concave.finite(log_upper)
@@ -77,7 +74,7 @@ def quantile(
     most = jnp.log1p((jnp.sqrt(2.0 * a * far) + far) / a)
     start = jnp.clip(3.0 * jnp.log(jnp.maximum(cube_root, 1e-6)), power, most)
 
-    def improve(_, t):
+    def improve(_: Array, t: Event) -> Event:
         log_below, log_above = log_tails(a, t)
         slope, residual = _slope(a, t, log_below, log_above, log_lower, log_upper)
         return jnp.maximum(t + log_concave.step(residual, slope, -a * jnp.expm1(t)), least)
@@ -86,7 +83,10 @@ def quantile(
     return jnp.where(x < jnp.sqrt(jnp.finfo(a.dtype).eps), power, t)
 
 
-def _slope(a, t, log_below, log_above, log_lower, log_upper):
+def _slope(
+    a: Event, t: Event, log_below: Event, log_above: Event, log_lower: Event, log_upper: Event
+) -> tuple[Event, Event]:
+    """(slope of the logarithm of the smaller tail along t, its distance from the wanted one)."""
     upper_tail = log_upper < log_lower
     log_tail = jnp.where(upper_tail, log_above, log_below)
     slope = a * jnp.exp(log_density_over_shape(a, t) - log_tail)
@@ -95,7 +95,7 @@ def _slope(a, t, log_below, log_above, log_lower, log_upper):
 
 
 @quantile.defjvp
-def _quantile_jvp(primals, tangents):
+def _quantile_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
     # Where log F(a, t) = log p, F the smaller tail: dt = (dlog p - dlog F at fixed t) / (dlog F / dt).
     (shape, log_lower, log_upper), (shape_dot, lower_dot, upper_dot) = primals, tangents
     t = quantile(shape, log_lower, log_upper)

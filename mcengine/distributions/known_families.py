@@ -1,10 +1,11 @@
-"""Families of other libraries that we have ourselves, by library and class name."""
+"""Families of other libraries that mcengine has too, by library and class name."""
 
 import sys
 from operator import attrgetter
 from typing import Any
 
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from mcengine.distributions.beta import Beta
 from mcengine.distributions.categorical import Bernoulli, Categorical
@@ -30,8 +31,8 @@ _LIMITS = {"lower": "low", "upper": "high"}
 _PROBABILITIES = {"probabilities": "probs", "logits": "logits"}
 _PROBABILITY = {"probability": "probs", "logits": "logits"}
 
-# Their class -> our family, and our parameter -> their attribute (or what to compute). Attributes that are None are
-# left out, so that "probs" or "logits" is taken, whichever they gave.
+# Their class -> our family, and our parameter -> their attribute (or a function of the object). Attributes that are
+# None are left out, so that of "probs" and "logits" the one that was given is taken.
 _FAMILIES: dict[str, dict[str, tuple[type, dict[str, Any]]]] = {
     "numpyro": {
         "Normal": (Normal, _LOC_SCALE),
@@ -113,8 +114,8 @@ _EVENT_AXES = {
 
 
 def as_known_family(library: str, obj: Any) -> Distribution | None:
-    """Our distribution of the same law, or None where we have none."""
-    if not type(obj).__module__.startswith(f"{library}."):  # a user's subclass may have changed anything
+    """The same distribution as one of our families, or None where we do not have it."""
+    if not type(obj).__module__.startswith(f"{library}."):  # a user's subclass may have another density
         return None
     name = type(obj).__name__
     if name in ("MixtureSameFamily", "MixtureGeneral"):
@@ -128,7 +129,7 @@ def as_known_family(library: str, obj: Any) -> Distribution | None:
     return ours if event_struct(ours).shape == tuple(event_shape) else None
 
 
-def _parts(library, obj):
+def _parts(library: str, obj: Any) -> tuple[type, dict[str, Array]] | None:
     """Our family and its parameters, each with the full batch shape of the object in front; None if unknown."""
     name = type(obj).__name__
     if name in ("Independent", "ExpandedDistribution"):
@@ -154,7 +155,7 @@ def _parts(library, obj):
     return family, _with_batch(family, parameters, batch_shape)
 
 
-def _with_batch(family, parameters, batch_shape):
+def _with_batch(family: type, parameters: dict[str, Array], batch_shape: tuple[int, ...]) -> dict[str, Array]:
     axes = _EVENT_AXES.get(family, {})
     if family is Normal:
         # A diagonal multivariate normal: its event axis is one of our coordinates.
@@ -165,13 +166,13 @@ def _with_batch(family, parameters, batch_shape):
     }
 
 
-def _build(family, parameters) -> Distribution | None:
+def _build(family: type, parameters: dict[str, Array]) -> Distribution | None:
     if family is MultivariateNormal and any(p.ndim > _EVENT_AXES[family][name] for name, p in parameters.items()):
         return None
     return family(**parameters)
 
 
-def _as_mixture(library, obj) -> Distribution | None:
+def _as_mixture(library: str, obj: Any) -> Distribution | None:
     mixing = obj.mixing_distribution if library == "numpyro" else obj.mixture_distribution
     parts = _parts(library, mixing)
     if parts is None:

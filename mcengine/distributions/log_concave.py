@@ -1,35 +1,36 @@
-"""Tails of log-concave densities: the integral behind them, and the step that inverts them."""
+"""Tails of log-concave densities: their integral, and the step that inverts them."""
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 # (nodes of Gauss and Legendre, minus the exponent at which the integral is cut off), by the dtype's bits.
 _RULES = {32: (16, 17.0), 64: (40, 38.0)}
 
 
-def depth(dtype) -> float:
-    """How far below its start a density may be left out of the integral."""
+def depth(dtype: DTypeLike) -> float:
+    """Minus the exponent at which the integral of a decay is cut off."""
     return _RULES[jnp.finfo(dtype).bits][1]
 
 
 def integral_of_decay(exponent: Callable[[Array], Array], reach: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """int_0^reach exp(exponent(s)) ds for a concave exponent that is 0 at 0 and about -depth at the reach.
 
-    By s = reach u^2, whose nodes crowd where the integrand is large; the relative error is that of the dtype.
+    By s = reach u^2, which puts more nodes where the integrand is large; the relative error is that of the dtype.
     """
     reach = lax.stop_gradient(reach)
     points, weights = np.polynomial.legendre.leggauss(_RULES[jnp.finfo(reach.dtype).bits][0])
     u = 0.5 * (points + 1.0)
     places, shares = jnp.asarray(u * u, reach.dtype), jnp.asarray(u * weights, reach.dtype)
 
-    def add(i, total):
+    def add(i: Array, total: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return total + shares[i] * jnp.exp(exponent(reach * places[i]))
 
-    # A loop is as fast as its unrolled form, and compiles in two thirds of the time.
+    # A loop is as fast as its unrolled form and compiles in two thirds of the time.
     return reach * lax.fori_loop(0, len(u), add, jnp.zeros_like(reach))
 
 
@@ -52,7 +53,7 @@ def complement(log_p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def finite(log_p: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The logarithm of a probability, -1e30 for nothing at all: from infinity no step comes back."""
+    """The logarithm of a probability, -1e30 for a probability of 0: a Newton step from infinity would be NaN."""
     return jnp.maximum(log_p, -1e30)
 
 

@@ -1,8 +1,8 @@
 """Normal vectors with correlated coordinates."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
@@ -10,7 +10,7 @@ from mcengine.distributions import triangular
 from mcengine.distributions.normal import LOG_SQRT_2PI
 from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.univariate import require_finite
-from mcengine.numerics.values import as_parameter
+from mcengine.numerics.values import Parameter, as_parameter
 
 
 class MultivariateNormal(eqx.Module):
@@ -32,15 +32,16 @@ class MultivariateNormal(eqx.Module):
     factor: Float[Array, "d d"]
     inverse: Float[Array, "d d"]
 
-    def __init__(self, loc, factor=None, *, covariance=None):
-        if (factor is None) == (covariance is None):
-            raise ValueError("MultivariateNormal: give either factor or covariance, and not both.")
-        if factor is None:
+    def __init__(self, loc: Parameter, factor: Parameter | None = None, *, covariance: Parameter | None = None) -> None:
+        if factor is not None and covariance is None:
+            self.factor = as_parameter(factor)
+        elif covariance is not None and factor is None:
             try:
-                factor = triangular.cholesky(as_parameter(covariance))
+                self.factor = triangular.cholesky(as_parameter(covariance))
             except ValueError as error:
                 raise ValueError(f"MultivariateNormal: {error}") from None
-        self.factor = as_parameter(factor)
+        else:
+            raise ValueError("MultivariateNormal: give either factor or covariance, and not both.")
         triangular.check_factor("MultivariateNormal", self.factor)
         d = self.factor.shape[0]
         loc = as_parameter(loc)
@@ -55,27 +56,22 @@ class MultivariateNormal(eqx.Module):
         return self.loc.shape[0]
 
     @property
-    def support(self):
+    def support(self) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
         return jnp.full_like(self.loc, -jnp.inf), jnp.full_like(self.loc, jnp.inf)
 
-    def forward(self, v: Float[Array, " num_uniforms"]):
+    def forward(self, v: Float[Array, " d"]) -> tuple[Float[Array, " d"], Float[Array, ""]]:
         z = numerics.normal_quantile(v)
-        return self.loc + _product(self.factor, z), self._density_of_standardised(z)
+        return self.loc + triangular.product(self.factor, z), self._density_of_standardised(z)
 
-    def sample(self, key: PRNGKeyArray):
+    def sample(self, key: PRNGKeyArray) -> Float[Array, " d"]:
         return sample_by_transport(self, key)
 
-    def log_prob(self, x) -> Float[Array, ""]:
+    def log_prob(self, x: ArrayLike) -> Float[Array, ""]:
         x = jnp.asarray(x)
         if x.shape != self.loc.shape:
             raise ValueError(f"MultivariateNormal: an event has shape {self.loc.shape}, got x of shape {x.shape}.")
-        return self._density_of_standardised(_product(self.inverse, x.astype(self.loc.dtype) - self.loc))
+        return self._density_of_standardised(triangular.product(self.inverse, x.astype(self.loc.dtype) - self.loc))
 
-    def _density_of_standardised(self, z):
+    def _density_of_standardised(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         log_det = jnp.sum(jnp.log(jnp.diagonal(self.inverse)))
         return log_det - jnp.sum(0.5 * z * z + LOG_SQRT_2PI)
-
-
-def _product(matrix, vector):
-    # The default precision is a rounded one on accelerators.
-    return jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)

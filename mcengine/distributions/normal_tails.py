@@ -1,4 +1,4 @@
-"""Tail probabilities of the standard normal law and their inverse, in logs, right however far out."""
+"""Tail probabilities of the standard normal distribution and their inverse, in logs, accurate arbitrarily far out."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def log_sf(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 @log_sf.defjvp
-def _log_sf_jvp(primals, tangents):
+def _log_sf_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
     # The hazard phi / P(Z > z).
     (z,), (z_dot,) = primals, tangents
     log_tail = log_sf(z)
@@ -34,7 +34,7 @@ def _log_sf_jvp(primals, tangents):
     return log_tail, -z_dot * jnp.where(far, 1.0 / _far_mills_ratio(jnp.where(far, z, 4.0)), near)
 
 
-def _far_mills_ratio(z):
+def _far_mills_ratio(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """P(Z > z) / phi(z) = 1/(z + 1/(z + 2/(z + 3/(z + ...)))), Laplace's continued fraction, for z >= 4."""
     result = z
     for k in range(14, 0, -1):
@@ -51,7 +51,7 @@ def quantile(log_lower: Float[Array, "*shape"], log_upper: Float[Array, "*shape"
     """
     log_p = jnp.minimum(log_lower, log_upper)
     sign = jnp.where(log_lower < log_upper, -1.0, 1.0).astype(log_p.dtype)
-    # The branch not taken gets a harmless value. `sign` of a centred uniform: v > 0 is the lower tail.
+    # The branch that is not taken gets a finite value. `sign` of a centred uniform: v > 0 is the lower tail.
     near = jnp.abs(numerics.normal_quantile(-sign * jnp.exp(jnp.maximum(log_p, _LOG_FAR))))
     # P = 0 has its quantile at infinity, where Newton would make NaN of it.
     nothing = log_p == -jnp.inf
@@ -65,8 +65,8 @@ def quantile(log_lower: Float[Array, "*shape"], log_upper: Float[Array, "*shape"
 
 
 @quantile.defjvp
-def _quantile_jvp(primals, tangents):
-    # dz = dP_lower / phi(z) = P dlogP / phi(z) on the side that decides; P / phi is Mills' ratio.
+def _quantile_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    # dz = dP_lower / phi(z) = P dlogP / phi(z) on the side of the smaller tail; P / phi is Mills' ratio.
     (log_lower, log_upper), (lower_dot, upper_dot) = primals, tangents
     z = quantile(log_lower, log_upper)
     lower = log_lower < log_upper

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mcengine import numerics
@@ -11,7 +12,7 @@ from mcengine.distributions import gamma_tails
 from mcengine.distributions.choice import refusing_pathwise
 from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.special import LOG_SQRT_2PI, deviance, stirling_error
-from mcengine.distributions.univariate import as_event, require_positive, uniforms_of_event
+from mcengine.distributions.univariate import Event, as_event, require_positive, uniforms_of_event
 from mcengine.numerics.values import as_parameter
 
 _STEPS = 3
@@ -23,10 +24,10 @@ class Poisson(eqx.Module):
 
     log_prob(x) = sum_i x_i log rate_i - rate_i - log x_i! for x_i = 0, 1, 2, ..., else -inf.
 
-    A transport, by the inverse distribution function: one uniform per coordinate, never decreasing in it, both tails
-    exact. In float32 for rates up to 1e6; beyond, counts are coarser than floats of a probability can tell.
+    A transport, by the inverse distribution function: one uniform per coordinate, nondecreasing in it, both tails
+    exact. In float32 for rates up to 1e6; beyond, floats of a probability do not resolve single counts.
 
-    **Raises:** `ValueError` when drawn from, if differentiated along the rate: a count has no pathwise derivative.
+    **Raises:** `ValueError` when samples are differentiated along the rate: a count has no pathwise derivative.
     """
 
     rate: Float[Array, "..."] = eqx.field(converter=as_parameter)
@@ -39,18 +40,18 @@ class Poisson(eqx.Module):
         return int(np.prod(self.rate.shape))
 
     @property
-    def support(self):
+    def support(self) -> tuple[Int[Array, "*event"], Int[Array, "*event"]]:
         return jnp.zeros(self.rate.shape, jnp.int32), jnp.full(self.rate.shape, jnp.iinfo(jnp.int32).max, jnp.int32)
 
-    def forward(self, v: Float[Array, " num_uniforms"]):
+    def forward(self, v: Float[Array, " num_uniforms"]) -> tuple[Int[Array, "*event"], Float[Array, ""]]:
         x = count_of_uniform(self.rate, uniforms_of_event(v, self.rate.shape))
         return x, self.log_prob(x)
 
-    def sample(self, key: PRNGKeyArray):
+    def sample(self, key: PRNGKeyArray) -> Int[Array, "*event"]:
         return sample_by_transport(self, key)
 
-    def log_prob(self, x) -> Float[Array, ""]:
-        """Accepts floats too: 2.0 is a count, 2.5 is none."""
+    def log_prob(self, x: ArrayLike) -> Float[Array, ""]:
+        """Accepts floats too: 2.0 is a count, and 2.5 has log density -inf."""
         x = as_event("Poisson", x, self.rate)
         is_count = (x >= 0) & (x == jnp.floor(x)) & jnp.isfinite(x)
         positive = is_count & (x > 0)
@@ -61,19 +62,19 @@ class Poisson(eqx.Module):
 
 
 @refusing_pathwise
-def count_of_uniform(rate: Float[Array, "*event"], v: Float[Array, "*event"]) -> Int[Array, "*event"]:
+def count_of_uniform(rate: Event, v: Event) -> Int[Array, "*event"]:
     """The smallest k with P(X <= k) >= u, for the probability u of the centred uniform v.
 
-    Newton's steps on the logarithm of the smaller tail, concave in k, with its difference at k for a slope and each
-    result rounded up: the answer is the one count that they leave where it is. They begin at the expansion of E. A.
-    Cornish and R. A. Fisher (1938), k = rate + z sqrt(rate) + (z^2 - 1) / 6. P(X <= k) is the upper tail at `rate` of
-    a gamma law of shape k + 1.
+    Newton steps on the logarithm of the smaller tail, which is concave in k; the slope is its difference at k, and each
+    result is rounded up. The answer is the only fixed point. The start is the expansion of E. A. Cornish and R. A.
+    Fisher (1938), k = rate + z sqrt(rate) + (z^2 - 1) / 6. P(X <= k) is the upper tail at `rate` of
+    a gamma distribution of shape k + 1.
     """
     upper = v < 0
     log_target = jnp.log(jnp.abs(v))
     z = numerics.normal_quantile(v)
 
-    def improve(_, k):
+    def improve(_: Array, k: Event) -> Event:
         above = k + 1.0
         t = jnp.log1p((rate - above) / above)
         log_sf, log_cdf = gamma_tails.log_tails(above, t)

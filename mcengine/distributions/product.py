@@ -1,25 +1,27 @@
-"""Independent parts side by side in one vector."""
+"""Independent components side by side in one vector."""
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from mcengine import numerics
 from mcengine.distributions.foreign import as_distribution
-from mcengine.distributions.protocol import Distribution, event_struct, is_transport, sample_many
+from mcengine.distributions.protocol import Distribution, event_struct, is_transport, sample_many, support_of
 
 
-def as_distributions(components) -> tuple[Distribution, ...]:
-    """A tuple of distributions out of a list of ours or of foreign ones."""
+def as_distributions(components: Iterable[Any]) -> tuple[Distribution, ...]:
+    """A tuple of distributions from ours or those of other libraries."""
     return tuple(as_distribution(component) for component in components)
 
 
 class Product(eqx.Module):
-    """The law of [X_1, ..., X_K] with independent X_k ~ components[k], their events raveled and concatenated.
+    """The distribution of [X_1, ..., X_K] with independent X_k ~ components[k], raveled and concatenated.
 
     log_prob(x) = sum_k components[k].log_prob(x_k). A transport where all components are. Where discrete and
     continuous components meet, the event is a vector of floats.
@@ -42,15 +44,16 @@ class Product(eqx.Module):
         return sum(component.num_uniforms for component in self.components)
 
     @property
-    def forward(self):
+    def forward(self) -> Callable[[Array], tuple[Array, Array]]:
         require_transports(self.components, "Product", "forward")
         return self._forward
 
     @property
-    def support(self):
-        """Sides of the components that have one; the whole line for the others."""
+    def support(self) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+        """The supports of the components that state one; the whole line for the others."""
         sides = [_support_of(component) for component in self.components]
-        return tuple(jnp.concatenate([jnp.ravel(side[end]) for side in sides]) for end in (0, 1))
+        lower, upper = (jnp.concatenate([jnp.ravel(side[end]) for side in sides]) for end in (0, 1))
+        return lower, upper
 
     def sample(self, key: PRNGKeyArray) -> Array:
         keys = jax.random.split(key, len(self.components))
@@ -61,7 +64,7 @@ class Product(eqx.Module):
         parts = [sample_many(component, k, num) for component, k in zip(self.components, keys, strict=True)]
         return jax.vmap(lambda *part: self._join(part))(*parts)
 
-    def log_prob(self, x) -> Float[Array, ""]:
+    def log_prob(self, x: ArrayLike) -> Float[Array, ""]:
         structs = [event_struct(component) for component in self.components]
         sizes = [int(np.prod(struct.shape)) for struct in structs]
         x = jnp.asarray(x)
@@ -74,33 +77,33 @@ class Product(eqx.Module):
         ]
         return _total(terms)
 
-    def _forward(self, v: Float[Array, " num_uniforms"]):
+    def _forward(self, v: Float[Array, " num_uniforms"]) -> tuple[Shaped[Array, " n"], Float[Array, ""]]:
         counts = [component.num_uniforms for component in self.components]
         shares = jnp.split(v, np.cumsum(counts)[:-1].tolist())
         images = [component.forward(share) for component, share in zip(self.components, shares, strict=True)]
         return self._join([x for x, _ in images]), _total([log_q for _, log_q in images])
 
-    def _join(self, parts) -> Array:
+    def _join(self, parts: Sequence[Array]) -> Shaped[Array, " n"]:
         dtypes = {part.dtype for part in parts}
         dtype = dtypes.pop() if len(dtypes) == 1 else numerics.float_dtype()
         return jnp.concatenate([jnp.ravel(part).astype(dtype) for part in parts])
 
 
-def _total(terms):
+def _total(terms: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
     total = terms[0]
     for term in terms[1:]:
         total = total + term
     return total
 
 
-def _support_of(component):
+def _support_of(component: Distribution) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     shape = event_struct(component).shape
-    lower, upper = getattr(component, "support", (-np.inf, np.inf))
+    lower, upper = support_of(component) or (-np.inf, np.inf)
     dtype = numerics.float_dtype()
     return jnp.broadcast_to(jnp.asarray(lower, dtype), shape), jnp.broadcast_to(jnp.asarray(upper, dtype), shape)
 
 
-def require_transports(components: tuple[Any, ...], family: str, name: str) -> None:
+def require_transports(components: tuple[Distribution, ...], family: str, name: str) -> None:
     """An `AttributeError`, so that `hasattr` says False where a component cannot be drawn through uniforms."""
     lacking = [type(component).__name__ for component in components if not is_transport(component)]
     if lacking:

@@ -20,9 +20,9 @@ class Pushforward(eqx.Module):
     `jax.tree_util.Partial`.
 
     **Arguments:** `function`, from `num_uniforms` uniforms, [num_uniforms], to a sample; `log_density`, from any x of
-    the event's structure to log q(x), -inf off the support; `uniforms`, what the function is given: "centred" ones
-    (see `mcengine.numerics`; both tails resolved) or "plain" numbers strictly between 0 and 1, which in float32 cannot
-    come closer to 1 than 6e-8; `support`, a pair (lower, upper) where it is known.
+    the event's structure to log q(x), -inf off the support; `uniforms`, the argument of the function: "centred" ones
+    (see `mcengine.numerics`; both tails are resolved) or "plain" numbers strictly between 0 and 1, which in float32
+    come no closer to 1 than 6e-8; `support`, a pair (lower, upper) where it is known.
     """
 
     function: Callable[[Float[Array, " num_uniforms"]], Any]
@@ -37,15 +37,15 @@ class Pushforward(eqx.Module):
         if self.uniforms not in ("centred", "plain"):
             raise ValueError(f'Pushforward: uniforms must be "centred" or "plain", got {self.uniforms!r}.')
 
-    def forward(self, v: Float[Array, " num_uniforms"]):
+    def forward(self, v: Float[Array, " num_uniforms"]) -> tuple[Any, Float[Array, ""]]:
         if self.uniforms == "plain":
-            # 1 + v rounds to 1 for the smallest v, which the user's logarithm would not forgive.
+            # 1 + v rounds to 1 for the smallest v, of which log(1 - u) would be -inf.
             v = jnp.minimum(numerics.to_unit(v), 1.0 - jnp.finfo(v.dtype).epsneg)
         x = self.function(v)
         return x, self.log_density(x)
 
-    def sample(self, key: PRNGKeyArray):
+    def sample(self, key: PRNGKeyArray) -> Any:
         return sample_by_transport(self, key)
 
-    def log_prob(self, x) -> Float[Array, ""]:
+    def log_prob(self, x: Any) -> Float[Array, ""]:
         return self.log_density(x)

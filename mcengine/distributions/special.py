@@ -1,7 +1,7 @@
-"""Logarithms of gamma functions arranged so that large arguments do not cancel in float32.
+"""Logarithms of gamma functions without cancellation for large arguments in float32.
 
 After C. Loader, "Fast and accurate computation of binomial probabilities" (2000): densities of the gamma kind are a
-deviance (small near the mode) plus Stirling errors (small always), never a difference of large logarithms.
+deviance (small near the mode) plus Stirling errors (always small), never a difference of large logarithms.
 """
 
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def stirling_error(a: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def deviance(a: Float[Array, "*shape"], y: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """D(a, y) = a log(a / y) - a + y for a >= 0 and y > 0; zero with zero slope at a = y, and exact near it."""
+    """D(a, y) = a log(a / y) - a + y for a >= 0 and y > 0; 0 with slope 0 at a = y, and accurate near it."""
     v = (a - y) / (a + y)
     near = jnp.abs(v) < 0.1
     # a log(a / y) = 2 a atanh(v) = 2 a (v + v^3/3 + ...), whose first term joins y - a to (a - y) v.

@@ -4,16 +4,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from mcengine import numerics
 from mcengine.distributions import beta_tails, log_concave
-from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.special import log_gamma_half_step
 from mcengine.distributions.univariate import (
+    Event,
+    IndependentCoordinates,
     as_event,
-    broadcast_parameters,
-    event_shape,
     log1p_square,
     require_finite,
     require_positive,
@@ -32,7 +32,7 @@ def _sin_pi(s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return s * numerics.polynomial(_SIN_PI, s * s)
 
 
-class StudentT(eqx.Module):
+class StudentT(IndependentCoordinates):
     """t with `df` degrees of freedom, `loc` and `scale`, one independent coordinate per entry of the parameters.
 
     log_prob(x) = sum_i log c(df_i) - log scale_i - (df_i + 1)/2 log(1 + z_i^2 / df_i),  z_i = (x_i - loc_i) / scale_i,
@@ -50,22 +50,16 @@ class StudentT(eqx.Module):
     scale: Float[Array, "..."] = eqx.field(converter=as_parameter, default=1.0)
 
     def __check_init__(self):
-        event_shape(self.df, self.loc, self.scale)
         require_positive("StudentT", "df", self.df)
         require_finite("StudentT", "loc", self.loc)
         require_positive("StudentT", "scale", self.scale)
 
     @property
     def num_uniforms(self) -> int:
-        return 2 * int(np.prod(event_shape(self.df, self.loc, self.scale)))
+        return 2 * super().num_uniforms
 
-    @property
-    def support(self):
-        loc = broadcast_parameters(self.df, self.loc, self.scale)[1]
-        return jnp.full_like(loc, -jnp.inf), jnp.full_like(loc, jnp.inf)
-
-    def forward(self, v: Float[Array, " num_uniforms"]):
-        df, loc, scale = broadcast_parameters(self.df, self.loc, self.scale)
+    def forward(self, v: Float[Array, " num_uniforms"]) -> tuple[Event, Float[Array, ""]]:
+        df, loc, scale = self.parameters()
         radial, angular = jnp.reshape(v, (2, *df.shape))
         # u^(-2/df) - 1 = e (e + 2) with e = u^(-1/df) - 1: no cancellation near u = 1, and the square root of each
         # factor is finite wherever the radius is.
@@ -74,58 +68,48 @@ class StudentT(eqx.Module):
         z = jnp.sqrt(excess) * jnp.sqrt(excess + 2.0) * cosine * jnp.sqrt(df)
         return loc + scale * z, jnp.sum(self._density_of_standardised(z))
 
-    def sample(self, key: PRNGKeyArray):
-        return sample_by_transport(self, key)
-
-    def log_prob(self, x) -> Float[Array, ""]:
-        return jnp.sum(self.log_density(x))
-
-    def log_density(self, x) -> Float[Array, "*event"]:
-        """The log density of each coordinate."""
+    def log_density(self, x: ArrayLike) -> Event:
         return self._density_of_standardised(self._standardised(x))
 
-    def log_cdf(self, x) -> Float[Array, "*event"]:
-        """log P(X_i <= x_i) for each coordinate."""
-        return _log_sf(broadcast_parameters(self.df, self.loc, self.scale)[0], -self._standardised(x))
+    def log_cdf(self, x: ArrayLike) -> Event:
+        return _log_sf(self.parameters()[0], -self._standardised(x))
 
-    def log_sf(self, x) -> Float[Array, "*event"]:
-        """log P(X_i > x_i) for each coordinate."""
-        return _log_sf(broadcast_parameters(self.df, self.loc, self.scale)[0], self._standardised(x))
+    def log_sf(self, x: ArrayLike) -> Event:
+        return _log_sf(self.parameters()[0], self._standardised(x))
 
-    def quantile(self, log_lower, log_upper) -> Float[Array, "*event"]:
-        """The point with log P(X_i <= x_i) = log_lower and log P(X_i > x_i) = log_upper; the smaller one decides."""
-        df, loc, scale = broadcast_parameters(self.df, self.loc, self.scale)
+    def quantile(self, log_lower: Event, log_upper: Event) -> Event:
+        df, loc, scale = self.parameters()
         log_both = jnp.minimum(log_lower, log_upper) + _LOG_2
         t = beta_tails.quantile(0.5 * df, jnp.full_like(df, 0.5), log_both, log_concave.complement(log_both))
         sign = jnp.where(log_lower < log_upper, -1.0, 1.0).astype(df.dtype)
         return loc + scale * sign * jnp.exp(-0.5 * t)
 
-    def _standardised(self, x):
-        _, loc, scale = broadcast_parameters(self.df, self.loc, self.scale)
+    def _standardised(self, x: ArrayLike) -> Event:
+        _, loc, scale = self.parameters()
         return (as_event("StudentT", x, loc) - loc) / scale
 
-    def _density_of_standardised(self, z):
-        df, _, scale = broadcast_parameters(self.df, self.loc, self.scale)
+    def _density_of_standardised(self, z: Event) -> Event:
+        df, _, scale = self.parameters()
         return _standard_log_density(df, z) - jnp.log(scale)
 
 
-def _standard_log_density(df, z):
+def _standard_log_density(df: Event, z: Event) -> Event:
     log_norm = log_gamma_half_step(0.5 * df) - 0.5 * jnp.log(np.pi * df)
     return log_norm - 0.5 * (df + 1.0) * log1p_square(z / jnp.sqrt(df))
 
 
 @jax.custom_jvp
-def _log_sf(df: Float[Array, "*event"], z: Float[Array, "*event"]) -> Float[Array, "*event"]:
+def _log_sf(df: Event, z: Event) -> Event:
     """log P(T > z): half the probability that df / (df + T^2) ~ Beta(df / 2, 1 / 2) is below df / (df + z^2)."""
     size = jnp.maximum(jnp.abs(z), 1e-18)
-    # The odds of that are df / z^2, and the beta law's own are df.
+    # The odds of that are df / z^2, and those of the beta distribution are df.
     log_both, _ = beta_tails.log_tails(0.5 * df, jnp.full_like(df, 0.5), -2.0 * jnp.log(size))
     log_half = log_both - _LOG_2
     return jnp.where(z > 0, log_half, jnp.log1p(-jnp.exp(log_half)))
 
 
 @_log_sf.defjvp
-def _log_sf_jvp(primals, tangents):
+def _log_sf_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
     # Along z by the density: through the logarithm of |z| it would be lost at 0.
     (df, z), (df_dot, z_dot) = primals, tangents
     log_tail, along_df = jax.jvp(lambda df: _log_sf.fun(df, z), (df,), (df_dot,))

@@ -1,7 +1,7 @@
 """Cholesky factors and inverses of triangular matrices, without LAPACK where traced.
 
-Several independent LAPACK calls batched by `vmap` in one jit can hang for ever on few cores. So what is concrete is
-factorised by NumPy (in float64), and what is traced by a plain loop of d steps, d^3 operations in all.
+Several independent LAPACK calls batched by `vmap` in one jit can deadlock on few cores. So concrete matrices are
+factorised by NumPy (in float64), and traced ones by a loop of d steps, with d^3 operations in all.
 """
 
 import jax
@@ -27,7 +27,7 @@ def cholesky(covariance: Array) -> Float[Array, "d d"]:
     covariance = 0.5 * (covariance + covariance.T)
     rows = jnp.arange(covariance.shape[0])
 
-    def column(j, factor):
+    def column(j: Array, factor: Float[Array, "d d"]) -> Float[Array, "d d"]:
         rest = covariance[:, j] - jnp.matmul(factor, factor[j], precision=jax.lax.Precision.HIGHEST)
         return factor.at[:, j].set(jnp.where(rows >= j, rest, 0.0) / jnp.sqrt(rest[j]))
 
@@ -41,11 +41,16 @@ def inverse(factor: Float[Array, "d d"]) -> Float[Array, "d d"]:
         return jnp.asarray(np.tril(np.linalg.inv(known.astype(np.float64))), factor.dtype)
     unit = jnp.eye(factor.shape[0], dtype=factor.dtype)
 
-    def row(i, result):
+    def row(i: Array, result: Float[Array, "d d"]) -> Float[Array, "d d"]:
         done = jnp.matmul(factor[i], result, precision=jax.lax.Precision.HIGHEST)  # row i of `result` is still 0
         return result.at[i].set((unit[i] - done) / factor[i, i])
 
     return jax.lax.fori_loop(0, factor.shape[0], row, jnp.zeros_like(factor))
+
+
+def product(matrix: Float[Array, "d e"], vector: Float[Array, " e"]) -> Float[Array, " d"]:
+    """matrix @ vector in full precision: the default of accelerators is a lower one."""
+    return jnp.matmul(matrix, vector, precision=jax.lax.Precision.HIGHEST)
 
 
 def check_factor(family: str, factor: Array) -> None:
@@ -63,7 +68,7 @@ def check_factor(family: str, factor: Array) -> None:
         raise ValueError(f"{family}: the diagonal of factor must be positive, got {np.diag(known)}.")
 
 
-def _concrete_cholesky(covariance):
+def _concrete_cholesky(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
     scale = np.abs(covariance).max(initial=0.0)
     if not np.allclose(covariance, covariance.T, rtol=0.0, atol=1e-5 * scale):
         raise ValueError(f"covariance must be symmetric, got {covariance}.")

@@ -3,13 +3,12 @@
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import numpy as np
 
 
-def _whole(value: Any) -> int:
+def _whole(value: float) -> int:
     """An int from 10**6 or 1e6, which is how people and YAML write it; anything else raises."""
     if isinstance(value, bool):
         raise TypeError(f"Samples: the number of samples must be a whole number, got {value!r}.")
@@ -21,7 +20,7 @@ def _whole(value: Any) -> int:
         raise TypeError(f"Samples: the number of samples must be a whole number, got {value!r}.") from None
 
 
-def _number_of_seconds(value: Any) -> float:
+def _number_of_seconds(value: float | str) -> float:
     try:
         if not isinstance(value, bool | str):
             return float(value)
@@ -30,12 +29,12 @@ def _number_of_seconds(value: Any) -> float:
     raise TypeError(f"Seconds: the time must be a number of seconds, got {value!r}.")
 
 
-def _one_number(name: str) -> Callable[[Any], float | None]:
-    """A converter to float (None stays) that refuses what is no number, or several."""
+def _one_number(name: str) -> Callable[[float | None], float | None]:
+    """A converter to float (None stays) that raises for several numbers and for other types."""
 
-    def convert(value: Any) -> float | None:
+    def convert(value: float | None) -> float | None:
         try:
-            if np.ndim(value) == 0:
+            if value is None or np.ndim(value) == 0:
                 return None if value is None else float(value)
         except (TypeError, ValueError):
             pass
@@ -80,16 +79,19 @@ FINITE_SAMPLE = (False, True, "bernstein", "betting")
 class Tolerance(eqx.Module):
     """As many samples as it takes until the interval's half-width is at most max(atol, rtol |value|), for every output.
 
-    Stopping when the interval is short does it no harm (see `mcengine.sequences`): it is an asymptotic confidence
-    sequence over units, which holds at every look, or for Sobol points a wider Student-t over 8 scrambles that double
-    in length from look to look, which holds where the run stops. `finite_sample="betting"` (or `"bernstein"`, or True
-    for that) asks for an interval without asymptotics instead, which needs 0 <= w f <= B with B known: a `Probability`
-    by plain sampling or under a defensive mixture. Betting is the sharper one (see `mcengine.betting`), draws its
-    samples a second time and keeps batch means.
+    The interval stays valid although the run stops when it is short. It is an asymptotic confidence sequence over
+    units, valid at every interim look (`mcengine.inference.confidence_sequences`). For Sobol points without a size it
+    is a wider Student-t interval over 8 scrambles, whose length doubles from look to look, valid where the run stops.
 
-    **Arguments:** `rtol` and `atol`, at least one above 0; where the true value may be 0, `rtol` alone may never be
-    reached, so `atol` must be given too (0.0 where you know better); `max_samples`, where to stop in any case, with
-    `Status.BUDGET_SPENT`; `level` of the interval that must be short.
+    **Arguments:**
+
+    - `rtol`, `atol`: at least one above 0. Where the true value may be 0, `rtol` alone may never be reached, so `atol`
+      must be given too (0.0 where you know that the value is not 0).
+    - `max_samples`: where to stop in any case, with `Status.BUDGET_SPENT`.
+    - `level`: of the interval that must be short.
+    - `finite_sample`: "betting", or "bernstein" (or True), for an interval without asymptotics. It needs 0 <= w f <= B
+      with a known B: a `Probability` by plain sampling or under a defensive mixture. Betting gives the shorter interval
+      (`mcengine.inference.betting`); it draws the samples a second time and keeps batch means.
     """
 
     rtol: float = eqx.field(static=True, default=0.0, converter=_one_number("rtol"))

@@ -1,47 +1,51 @@
-"""`estimate_from`: the estimate from samples that somebody else drew."""
-
-from typing import Any, no_type_check
+"""`estimate_from`: the estimate from samples that were drawn elsewhere."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 from mcengine.engine.budgets import FINITE_SAMPLE
-from mcengine.engine.plan import check_methods
+from mcengine.engine.options import CovarianceMode
+from mcengine.engine.validation import check_methods
+from mcengine.functionals.protocol import Functional, Functionals, Result, WeightedSamples
 from mcengine.functionals.requested import functionals_of
 from mcengine.inference.betting import Betting
 from mcengine.inference.confidence_sequences import FiniteSample
 from mcengine.inference.covariance import check_covariance
 from mcengine.inference.from_arrays import columns_of, estimate_of_arrays
-from mcengine.inference.tail_risk import risk_of_arrays
 from mcengine.numerics.tracing import is_traced
 from mcengine.weights.weighting import Raw, Weighting
 
 
-@no_type_check  # it checks its arguments in the user's words
 def estimate_from(
     log_weights: ArrayLike | None,
-    values: Any,
+    values: PyTree,
     *,
     weighting: Weighting = Raw(),
-    covariance: str | None = "diagonal",
-    functional: Any = None,
+    covariance: CovarianceMode = "diagonal",
+    functional: Functionals = None,
     finite_sample: bool | str = False,
     largest: float | None = None,
-) -> Any:
-    """The estimate from samples that somebody else drew: logged data, or another program's.
+) -> PyTree:
+    """The estimate from samples that were drawn elsewhere: logged data, or another program's.
 
     value = mean(w_i f_i) with w_i = exp(log_weights_i), and the same error bar, diagnostics and status as `estimate`.
     Samples must be independent. Computed in float64.
 
-    **Arguments:** `log_weights`, shape [n], log p(x_i) - log q(x_i) (see `mcengine.weights.log_ratio`), or None for
-    unweighted samples; `values`, an array of shape [n, ...] or a pytree of such; `weighting`, `covariance` and
-    `functional` (of each sample's value: `Mean`, `Ratio`, `Histogram`, `TailRisk`, or several) as in `estimate`;
-    `finite_sample`, "betting" or "bernstein" for an interval without asymptotics, right for this n and any
-    law of w f in [0, `largest`] (raw weights; samples in the order they were drawn).
+    **Arguments:**
 
-    **Raises:** `ValueError` for empty input, lengths that differ, complex values, and a `largest` that bounds nothing;
+    - `log_weights`: log p(x_i) - log q(x_i), [n] (see `mcengine.weights.log_ratio`); None for unweighted samples.
+    - `values`: f(x_i), an array [n, ...] or a pytree of such.
+    - `weighting`, `covariance`, `functional`: as in `estimate`; the functional is one of each sample's value.
+    - `finite_sample`: "betting" or "bernstein" for an interval without asymptotics, which holds for this n and any
+      distribution of w f in [0, `largest`] (raw weights; samples in the order they were drawn).
+    - `largest`: an upper bound on w f.
+
+    **Returns:** an `Estimate`, or a `RiskEstimate` for `TailRisk`; for several functionals a dict or sequence of them.
+
+    **Raises:** `ValueError` for empty input, lengths that differ, complex values, and a `largest` that is no bound;
     `TypeError` for traced arrays.
     """
     check_methods("estimate_from", weighting=weighting)
@@ -79,23 +83,38 @@ def estimate_from(
         return jax.tree.unflatten(structure, results)
     sequence = None
     if finite_sample is not False:
-        sequence = _sequence(log_weights, columns_of(leaves), weighting, finite_sample, largest)
+        columns = columns_of(leaves)
+        sequence = _finite_sample_interval(
+            log_weights, columns, weighting=weighting, choice=finite_sample, largest=largest
+        )
     return estimate_of_arrays(log_weights, values, weighting, covariance=covariance, largest=largest, sequence=sequence)
 
 
-def _of_functional(functional: Any, log_w: Any, values: Any, weighting: Weighting, covariance: str | None) -> Any:
+def _of_functional(
+    functional: Functional, log_w: np.ndarray | None, values: PyTree, weighting: Weighting, covariance: CovarianceMode
+) -> Result:
+    """The result of one functional."""
     with jax.enable_x64(True):
         columns = jax.vmap(functional.columns)(jax.tree.map(jnp.asarray, values))
     above, below = jax.tree.map(np.asarray, columns)
     if functional.keeps_samples:
-        return risk_of_arrays(log_w, above, functional.levels, weighting)
-    return estimate_of_arrays(log_w, above, weighting, below=below, covariance=covariance)
+        return functional.finish_samples(WeightedSamples(log_w, above, 1, weighting))
+    own_covariance = "full" if functional.needs_covariance else covariance
+    estimate = estimate_of_arrays(log_w, above, weighting, below=below, covariance=own_covariance)
+    return functional.finish(estimate)
 
 
-def _sequence(log_weights: Any, columns: Any, weighting: Weighting, finite_sample: Any, largest: Any) -> Any:
-    """The finite-sample interval asked for, checked."""
-    if finite_sample not in FINITE_SAMPLE:
-        raise ValueError(f"estimate_from: finite_sample must be one of {FINITE_SAMPLE}, got {finite_sample!r}.")
+def _finite_sample_interval(
+    log_weights: np.ndarray | None,
+    columns: np.ndarray,
+    *,
+    weighting: Weighting,
+    choice: bool | str,
+    largest: float | None,
+) -> Betting | FiniteSample:
+    """The finite-sample interval asked for, checked; `columns` f, [K, n]."""
+    if choice not in FINITE_SAMPLE:
+        raise ValueError(f"estimate_from: finite_sample must be one of {FINITE_SAMPLE}, got {choice!r}.")
     if weighting.changes_weights or weighting.self_normalised:
         raise ValueError("estimate_from: finite_sample needs raw weights.")
     y = columns.T if log_weights is None else np.exp(log_weights)[:, None] * columns.T
@@ -104,6 +123,6 @@ def _sequence(log_weights: Any, columns: Any, weighting: Weighting, finite_sampl
             f"estimate_from: finite_sample needs 0 <= w f <= largest; largest is {largest}, and w f lies between "
             f"{np.min(y)} and {np.max(y)}."
         )
-    if finite_sample == "betting":
+    if choice == "betting":
         return Betting(y / largest, np.ones(len(y), int), np.asarray(float(largest)))
     return FiniteSample()

@@ -12,19 +12,19 @@ from mcengine.execution.settings import Execution
 from mcengine.summaries.summary import MAX_TAIL
 from mcengine.weights import pareto_tail
 
-# Blocks that keep a tail for k-hat cover the first so many samples.
+# The blocks that keep a tail for k-hat cover this many samples, the first of a run.
 TAIL_SAMPLES = 2**22
 MAX_BLOCK = 2**18
-# Floats (uniforms, outputs, densities of components) of one block, so that they stay near the processor.
+# Floats (uniforms, outputs, densities of components) of one block: few enough to stay in the cache.
 BLOCK_FLOATS = 2**20
-# A block has at least so many samples, to be worth its row, unless their floats are too many even so.
+# A block has at least LEAST_SAMPLES samples, to be worth its summary, unless they would need over MOST_FLOATS floats.
 LEAST_SAMPLES, MOST_FLOATS = 256, 2**24
-# Floats of the rows of one call.
+# Floats of the summaries of one call.
 CALL_FLOATS = 2**23
 
 
 class FloatCounts(NamedTuple):
-    """How many floats one sample (uniforms, outputs, densities of components) and one row need."""
+    """How many floats one sample (uniforms, outputs, densities of components) and one summary need."""
 
     sample: int
     summary: int
@@ -52,7 +52,7 @@ class SampleRange(eqx.Module):
     num_samples: Array | None
 
     @classmethod
-    def of(cls, num_samples: int, block_size: int) -> "Extent":
+    def of(cls, num_samples: int, block_size: int) -> "SampleRange":
         last = (num_samples - 1) // block_size
         return cls(
             jnp.asarray(last, jnp.int32),
@@ -61,7 +61,7 @@ class SampleRange(eqx.Module):
         )
 
     @classmethod
-    def endless(cls, block_size: int) -> "Extent":
+    def endless(cls, block_size: int) -> "SampleRange":
         return cls(jnp.asarray(-1, jnp.int32), jnp.asarray(block_size, jnp.int32), None)
 
 

@@ -12,15 +12,15 @@ from mcengine.execution.task import SamplingTask
 from mcengine.summaries.summary import Summary
 
 
-def run_samples(task: SamplingTask, key: Array, num_samples: int, plan: BlockPlan, execution: Execution) -> Summary:
-    """The merged row of exactly `num_samples` samples."""
+def run_samples(task: SamplingTask, key: Array, num_samples: int, plan: BlockPlan, *, execution: Execution) -> Summary:
+    """The merged summary of exactly `num_samples` samples."""
     num_blocks, done = -(-num_samples // plan.block_size), 0
-    with DeviceCalls(task, key, SampleRange.of(num_samples, plan.block_size), plan, execution) as calls:
+    with DeviceCalls(task, key, SampleRange.of(num_samples, plan.block_size), plan, execution=execution) as calls:
         while done < num_blocks:
             left = num_blocks - done
             # One block alone at first: it compiles, and threads that ask for the same compilation do it twice.
-            count = 1 if done == 0 else calls.room(done, left)
-            calls.dispatch(done, count)
+            count = 1 if done == 0 else calls.next_count(done, left)
+            calls.submit(done, count)
             if done == 0:
                 calls.collect()
             done += count
@@ -30,19 +30,19 @@ def run_samples(task: SamplingTask, key: Array, num_samples: int, plan: BlockPla
         return calls.tree.merged()
 
 
-def run_seconds(task: SamplingTask, key: Array, limit: float, plan: BlockPlan, execution: Execution) -> Summary:
-    """The merged row of as many whole blocks as fit in `limit` seconds; at least one."""
+def run_seconds(task: SamplingTask, key: Array, limit: float, plan: BlockPlan, *, execution: Execution) -> Summary:
+    """The merged summary of as many whole blocks as fit in `limit` seconds; at least one."""
     num_threads = execution.num_threads
-    with DeviceCalls(task, key, SampleRange.endless(plan.block_size), plan, execution) as calls:
+    with DeviceCalls(task, key, SampleRange.endless(plan.block_size), plan, execution=execution) as calls:
         calls.compile()  # before the clock starts
         start, done, pace = time.perf_counter(), 0, math.inf
         while done == 0 or time.perf_counter() - start + pace < limit:
             left = limit - (time.perf_counter() - start)
-            # A tenth of the time left at the pace seen, so that the last round overshoots little.
+            # A tenth of the time left at the pace so far, so that the last round overshoots little.
             wanted = 1 if done == 0 else int(max(1, min(2 * done, 0.1 * left / pace)))
             for _ in range(num_threads if done else 1):
-                count = calls.room(done, wanted)
-                calls.dispatch(done, count)
+                count = calls.next_count(done, wanted)
+                calls.submit(done, count)
                 done += count
             calls.collect()
             pace = (time.perf_counter() - start) / done

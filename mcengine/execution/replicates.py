@@ -10,7 +10,7 @@ from functools import partial
 
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int, UInt32
 
 from mcengine import numerics
 from mcengine.execution.block import draw_and_summarise
@@ -36,10 +36,10 @@ from mcengine.weights import pareto_tail
 # Small enough that masking a block down to 256 samples costs less than compiling again, large enough that reducing it
 # costs less than drawing it.
 LARGEST_BLOCK, SMALLEST_BLOCK = 2**12, 2**10
-# Beyond, one estimate keeps the machine busy by itself.
+# Above this count, one estimate keeps the machine busy by itself.
 MOST_SAMPLES = 2**22
-# Rows held before they are merged, and floats of them.
-MOST_ROWS, MOST_ROW_FLOATS = 2**14, 2**26
+# Summaries held before they are merged, and floats of them.
+MOST_SUMMARIES, MOST_SUMMARY_FLOATS = 2**14, 2**26
 
 
 def replicates_plan(task: SamplingTask, num_samples: int, floats: FloatCounts, execution: Execution) -> BlockPlan:
@@ -50,25 +50,25 @@ def replicates_plan(task: SamplingTask, num_samples: int, floats: FloatCounts, e
     usual = block_plan(None, floats, execution, unit)
     size = min(max(usual.chunk_size // 32, SMALLEST_BLOCK), LARGEST_BLOCK)
     block, chunk = block_and_chunk(size, unit) if unit <= size else (usual.block_size, usual.chunk_size)
-    # What one block needs; of many, each has its share of the largest values.
+    # The tail that one block needs: of many blocks, each has its share of the largest values.
     return BlockPlan(block, chunk, min(usual.tail_length, int(pareto_tail.tail_size(block)) + 1), usual.blocks_per_call)
 
 
 def run_replicates(
-    task: SamplingTask, keys: Array, num_samples: int, floats: FloatCounts, plan: BlockPlan, execution: Execution
+    task: SamplingTask, keys: Array, num_samples: int, floats: FloatCounts, *, plan: BlockPlan, execution: Execution
 ) -> Summary:
-    """One row per key, in float64, with leading axis [keys]."""
+    """One summary per key, in float64, with leading axis [keys]."""
     if num_samples > MOST_SAMPLES:
-        return stack_summaries([run_samples(task, key, num_samples, plan, execution) for key in keys])
+        return stack_summaries([run_samples(task, key, num_samples, plan, execution=execution) for key in keys])
     lanes = max(1, min(MAX_BLOCK, BLOCK_FLOATS // floats.sample) // (2 * plan.chunk_size))
-    most_rows = max(1, min(MOST_ROWS, MOST_ROW_FLOATS // floats.summary))
-    return _concatenate(list(_rows(task, keys, num_samples, plan, lanes, most_rows)))
+    most_summaries = max(1, min(MOST_SUMMARIES, MOST_SUMMARY_FLOATS // floats.summary))
+    return _concatenate(list(_summaries(task, keys, num_samples, plan, lanes, most_summaries)))
 
 
-def _rows(
-    task: SamplingTask, keys: Array, num_samples: int, plan: BlockPlan, lanes: int, most_rows: int
+def _summaries(
+    task: SamplingTask, keys: Array, num_samples: int, plan: BlockPlan, lanes: int, most_summaries: int
 ) -> Iterator[Summary]:
-    """Rows of a few keys at a time, as many as keep `most_rows` blocks in memory."""
+    """Summaries of a few keys at a time, as many as keep `most_summaries` blocks in memory."""
     num_blocks = -(-num_samples // plan.block_size)
     sample_range, tail_length = (
         SampleRange.of(num_samples, plan.block_size),
@@ -77,11 +77,11 @@ def _rows(
     dynamic, static = partition(task)
     like = summary_struct(task, sample_range, plan, True)
     key_data, impl = np.asarray(jax.random.key_data(keys)), str(jax.random.key_impl(keys))
-    at_once = max(1, most_rows // num_blocks)
+    at_once = max(1, most_summaries // num_blocks)
     for first in range(0, len(key_data), at_once):
         some = key_data[first : first + at_once]
         total = len(some) * num_blocks
-        # Whole batches; the surplus repeats the last block and is thrown away.
+        # Whole batches; the surplus repeats the last block and is dropped.
         index = np.minimum(np.arange(math.ceil(total / lanes) * lanes), total - 1).reshape(-1, lanes)
         kernel = partial(_kernel, static=static, plan=plan, impl=impl)
         parts = [kernel(dynamic, some[i // num_blocks], (i % num_blocks).astype(np.int32), sample_range) for i in index]
@@ -93,13 +93,22 @@ def _rows(
 
 @partial(jax.jit, static_argnames=("static", "plan", "impl"), compiler_options=numerics.KERNEL_OPTIONS)
 def _kernel(
-    dynamic, key_data: Array, block: Array, sample_range: SampleRange, *, static: StaticPart, plan: BlockPlan, impl: str
-) -> Array:
-    """The packed row of block `block[i]` under key i, for each i."""
+    dynamic: list[Array],
+    key_data: UInt32[Array, "lanes words"],
+    block: Int[Array, " lanes"],
+    sample_range: SampleRange,
+    *,
+    static: StaticPart,
+    plan: BlockPlan,
+    impl: str,
+) -> Float[Array, "lanes F"]:
+    """The packed summary of block `block[i]` under key i, for each i."""
     task = combine(dynamic, static)
     keys = jax.random.wrap_key_data(key_data, impl=impl)
     return jax.vmap(
-        lambda key, index: pack(draw_and_summarise(task, key, index, sample_range, plan, True, exact=True))
+        lambda key, index: pack(
+            draw_and_summarise(task, key, index, sample_range, plan=plan, with_tail=True, exact=True)
+        )
     )(keys, block)
 
 

@@ -1,10 +1,8 @@
-"""Runs that are looked at on their way: more blocks until somebody says it is enough."""
+"""Runs with interim looks: more blocks until a stopping rule is satisfied."""
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import numpy as np
 from jaxtyping import Array
 
 from mcengine.execution.block_plan import BlockPlan, SampleRange
@@ -14,7 +12,7 @@ from mcengine.execution.task import SamplingTask
 from mcengine.summaries.merge import as_one_unit, merge_all, merge_pair
 from mcengine.summaries.summary import Summary
 
-# From one look to the next: few looks, little overshoot.
+# Growth of the block count between interim looks: few looks, and little overshoot.
 GROWTH = 1.3
 
 
@@ -32,17 +30,18 @@ def run_sequential(
     key: Array,
     most: int,
     plan: BlockPlan,
+    *,
     execution: Execution,
-    enough: Callable[[Summary, int], bool],
+    is_enough: Callable[[Summary, int], bool],
 ) -> Summary:
-    """The merged row of as many blocks as it takes until `enough(row, look)`, at most `most`."""
-    with DeviceCalls(task, key, SampleRange.endless(plan.block_size), plan, execution) as calls:
+    """The merged summary of as many blocks as it takes until `is_enough(summary, look)`, at most `most`."""
+    with DeviceCalls(task, key, SampleRange.endless(plan.block_size), plan, execution=execution) as calls:
         done, summary = 0, None
         for look, count in enumerate(block_counts(most), start=1):
             _advance(calls, done, count)
             done, summary = count, calls.tree.merged()
             _report(execution, done * plan.block_size, most * plan.block_size)
-            if enough(summary, look):
+            if is_enough(summary, look):
                 break
         assert summary is not None
         return summary
@@ -53,34 +52,34 @@ def run_growing(
     key: Array,
     most: int,
     plan: BlockPlan,
+    *,
     execution: Execution,
-    enough: Callable[[Summary, int], bool],
+    is_enough: Callable[[Summary, int], bool],
 ) -> Summary:
-    """The same for points whose units grow (`points.units.Prefixes`): every look doubles all, up to `most` blocks.
+    """The same for `GrowingUnits`: every interim look doubles the length of all units, up to `most` blocks of each.
 
-    Blocks of one unit are gathered first; the row has one number for each unit.
+    The blocks of one unit are merged first; the summary then has one number for each unit.
     """
-    num_units, summaries, parts, look = task.points.num_units, None, 0, 0
+    num_units, by_unit, blocks, look = task.points.num_units, None, 0, 0
+    endless = SampleRange.endless(plan.block_size)
     while True:
-        look, longer = look + 1, max(1, 2 * parts)
-        with DeviceCalls(
-            task, key, SampleRange.endless(plan.block_size), plan, execution, num_trees=num_units
-        ) as calls:
-            _advance(calls, parts * num_units, longer * num_units)
-            gathered = calls.merged()
-        summaries = gathered if summaries is None else merge_pair(summaries, gathered)
-        parts = longer
-        summary = merge_all(as_one_unit(summaries, np))
-        _report(execution, parts * num_units * plan.block_size, most * num_units * plan.block_size)
-        if enough(summary, look) or 2 * parts > most:
+        look, longer = look + 1, max(1, 2 * blocks)
+        with DeviceCalls(task, key, endless, plan, execution=execution, num_trees=num_units) as calls:
+            _advance(calls, blocks * num_units, longer * num_units)
+            added = calls.merged()
+        by_unit = added if by_unit is None else merge_pair(by_unit, added)
+        blocks = longer
+        summary = merge_all(as_one_unit(by_unit))
+        _report(execution, blocks * num_units * plan.block_size, most * num_units * plan.block_size)
+        if is_enough(summary, look) or 2 * blocks > most:
             return summary
 
 
 def _advance(calls: DeviceCalls, done: int, until: int) -> None:
     while done < until:
         # One block alone at first: it compiles, and threads that ask for the same compilation do it twice.
-        count = 1 if done == 0 else calls.room(done, until - done)
-        calls.dispatch(done, count)
+        count = 1 if done == 0 else calls.next_count(done, until - done)
+        calls.submit(done, count)
         if done == 0:
             calls.collect()
         done += count
@@ -92,6 +91,6 @@ def _report(execution: Execution, done: int, most: int) -> None:
         execution.progress(done, most)
 
 
-def blocks_within(budget: Any, samples_a_block: int) -> int:
-    """How many whole blocks the budget's sample limit allows, at least one."""
-    return max(1, budget.max_samples // samples_a_block)
+def blocks_within(max_samples: int, block_size: int) -> int:
+    """How many whole blocks a sample limit allows, at least one."""
+    return max(1, max_samples // block_size)

@@ -3,17 +3,16 @@
 import os
 from collections.abc import Callable, Iterable
 from numbers import Integral
-from typing import Any
 
 import equinox as eqx
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 
-def _whole(name: str, or_none: bool = False) -> Callable[[Any], Any]:
-    """A converter to int that refuses, by the field's name, what is no whole number."""
+def _whole(name: str, or_none: bool = False) -> Callable[[int | None], int | None]:
+    """A converter to int that raises, by the name of the field, for other types."""
 
-    def convert(value: Any) -> Any:
+    def convert(value: int | None) -> int | None:
         if value is None and or_none:
             return None
         if isinstance(value, bool) or not isinstance(value, Integral):
@@ -23,7 +22,9 @@ def _whole(name: str, or_none: bool = False) -> Callable[[Any], Any]:
     return convert
 
 
-def _devices(value: Any) -> Any:
+def _devices(
+    value: jax.Device | Iterable[jax.Device] | jax.sharding.Mesh | None,
+) -> tuple[jax.Device, ...] | jax.sharding.Mesh | None:
     if value is None:
         return None
     if isinstance(value, jax.sharding.Mesh):
@@ -35,18 +36,24 @@ def _devices(value: Any) -> Any:
 
 
 class Execution(eqx.Module):
-    """How the work is done. None of it changes what is estimated, and only `block_size` changes the bits.
+    """How the work is done. No field changes what is estimated, and only `block_size` changes the bits.
 
-    **Arguments:** `block_size`, samples per block, a power of two (by default 2^18, less for few samples, many outputs
-    or many dimensions); `blocks_per_call`, blocks per device call; `progress(done, total)`, called after each device
-    call with sample counts (`total` is None under a `Seconds` budget); `threads`, device calls under way at once, by
-    default one per core on CPU and two per device elsewhere (one computes while the other's rows are merged);
-    `devices`, JAX devices that share the calls, by default all local ones of the default backend, each call on the
-    next: blocks need nothing of each other, and rows are merged in their order. Or a `jax.sharding.Mesh`: the blocks
-    of every call are dealt out to all its devices by `jax.shard_map`, whatever its shape and whichever processes they
-    belong to; every process then makes the same calls and has the same result (not under a `Seconds` budget, whose
-    calls are as many as its own clock says). A mesh takes one call at a time, whatever `threads` says. Inside a trace
-    the caller's own transformations say where the work is done.
+    **Arguments:**
+
+    - `block_size`: samples per block, a power of two (by default 2^18, less for few samples, many outputs or many
+      dimensions).
+    - `blocks_per_call`: blocks per device call.
+    - `progress(done, total)`: called after each device call with sample counts (`total` is None under a `Seconds`
+      budget).
+    - `threads`: device calls in flight at once, by default one per core on CPU and two per device elsewhere (one
+      computes while the summaries of the other merge).
+    - `devices`: JAX devices that take the calls in turn, by default all local ones of the default backend. Blocks do
+      not depend on each other, and summaries merge in the order of the blocks. Or a `jax.sharding.Mesh`, of any shape
+      and across processes: its devices take the blocks of every call in turn, by `jax.shard_map`. Every process then
+      makes the same calls and has the same result (except under a `Seconds` budget, where each counts by its own
+      clock). A mesh takes one call at a time, whatever `threads` says.
+
+    Inside a trace the caller's transformations decide where the work is done.
     """
 
     block_size: int | None = eqx.field(static=True, default=None, converter=_whole("block_size", or_none=True))
@@ -54,7 +61,9 @@ class Execution(eqx.Module):
     progress: Callable[[int, int | None], None] | None = eqx.field(static=True, default=None)
     threads: int | None = eqx.field(static=True, default=None, converter=_whole("threads", or_none=True))
 
-    devices: tuple[Any, ...] | jax.sharding.Mesh | None = eqx.field(static=True, default=None, converter=_devices)
+    devices: tuple[jax.Device, ...] | jax.sharding.Mesh | None = eqx.field(
+        static=True, default=None, converter=_devices
+    )
 
     def __check_init__(self):
         if isinstance(self.devices, tuple) and not self.devices:
@@ -75,10 +84,10 @@ class Execution(eqx.Module):
         return self.devices if isinstance(self.devices, jax.sharding.Mesh) else None
 
     @property
-    def places(self) -> tuple[Any, ...]:
-        """Where the numbers of a call go, for calls in turn: devices, or a mesh, all of which takes part in every call.
+    def places(self) -> tuple[jax.Device | NamedSharding | None, ...]:
+        """Where the numbers of a call go: the devices, for calls in turn, or the mesh, which takes part in every call.
 
-        None leaves them where they are: of a mesh across processes, each has its own copy.
+        None leaves them where they are: every process of a mesh has its own copy.
         """
         if isinstance(self.devices, jax.sharding.Mesh):
             return (None if self.devices.is_multi_process else NamedSharding(self.devices, PartitionSpec()),)
@@ -86,12 +95,12 @@ class Execution(eqx.Module):
 
     @property
     def num_threads(self) -> int:
-        """How many device calls are under way at once."""
+        """How many device calls are in flight at once."""
         if self.mesh is not None:
-            return 1  # devices that wait for each other must all take the calls in one order
+            return 1  # the devices of a mesh wait for each other, so all must take the calls in one order
         if self.threads is not None:
             return self.threads
-        devices = self.places
+        devices = self.devices if isinstance(self.devices, tuple) else tuple(jax.local_devices())
         if devices[0].platform == "cpu" and hasattr(os, "sched_getaffinity"):
             return max(len(devices), len(os.sched_getaffinity(0)))
         return 2 * len(devices)

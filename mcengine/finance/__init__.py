@@ -1,4 +1,4 @@
-"""Losses on market data: models fitted to real prices, and proposals for their tails."""
+"""Losses on market data and options on paths: models fitted to real prices, proposals for tails, control variates."""
 
 from mcengine.finance.conditional_fall import conditional_index_fall
 from mcengine.finance.controls import exceedance_counts, lognormal_twin, underlying

@@ -1,4 +1,4 @@
-"""The fall of an index with the last day integrated in closed form."""
+"""The probability that an index falls, with the last day integrated in closed form."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mcengine.finance.index_fall import index_fall
+from mcengine.numerics.values import Scalar
 from mcengine.problems.conditional import ConditionalProbability, conditional
 
 
@@ -15,8 +16,8 @@ def last_return(other_days: Float[Array, " others"], threshold: Float[Array, ""]
 
 
 def conditional_index_fall(
-    fall=0.2,
-    days=10,
+    fall: Scalar = 0.2,
+    days: Scalar = 10,
     csv: str | Path | None = None,
     *,
     date_column: str | None = None,
@@ -25,9 +26,13 @@ def conditional_index_fall(
 ) -> ConditionalProbability:
     """`index_fall` as E[P(r_days <= log(1 - fall) - sum of the other days)], the last day's Student-t in closed form.
 
-    Samples are of the other days, event shape [days - 1]. The arguments and the exact value are those of `index_fall`.
+    Samples are of the other days, event shape [days - 1].
 
-    **Raises:** as `index_fall`, and `ValueError` for a single day, of which nothing would be left.
+    **Arguments:** as `index_fall`, with `days` of at least 2.
+
+    **Returns:** a `ConditionalProbability` with the exact value of `index_fall`.
+
+    **Raises:** as `index_fall`, and `ValueError` for a single day, which leaves nothing to sample.
     """
     problem = index_fall(fall, days, csv, date_column=date_column, price_column=price_column, max_gap_days=max_gap_days)
     return conditional(problem, -1, last_return, above=False)

@@ -1,6 +1,7 @@
-"""What is known besides of market models: how often a single day is bad, and prices with a closed form."""
+"""Control variates of market models: how many days lose a lot by themselves, and prices with a closed form."""
 
 import math
+from collections.abc import Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,28 +11,36 @@ from jaxtyping import Array, Float
 from mcengine.controls.controls import Controls
 from mcengine.distributions import StudentT
 from mcengine.finance.path_options import PathOption
-from mcengine.numerics.values import as_parameter
-from mcengine.problems.exact_distributions import NormalLaw
+from mcengine.numerics.values import Scalar, as_parameter
+from mcengine.problems.exact_distributions import ExactNormal
 from mcengine.problems.expectation import Expectation
 from mcengine.problems.probability import Probability
 
 
-class BadDayCounts(eqx.Module):
-    """h_j(r) = how many of the days lose levels_j or more."""
+class ExceedanceCounts(eqx.Module):
+    """h_j(r) = the number of days whose loss -r_t is levels_j or more."""
 
     levels: Float[Array, " levels"] = eqx.field(converter=as_parameter)
 
     def __call__(self, log_returns: Float[Array, " days"]) -> Float[Array, " levels"]:
-        bad = -log_returns[None, :] >= self.levels[:, None]
-        return jnp.sum(bad, axis=1, dtype=self.levels.dtype)
+        exceeds = -log_returns[None, :] >= self.levels[:, None]
+        return jnp.sum(exceeds, axis=1, dtype=self.levels.dtype)
 
 
-def exceedance_counts(problem: Probability, shares=(1.0, 0.8, 0.6), pilot: int | None = None) -> Controls:
-    """How many days lose at least each of `shares` of the fall on their own; means n P(r <= -share threshold).
+def exceedance_counts(
+    problem: Probability,
+    shares: Scalar | Sequence[int | float] | Float[np.ndarray, " levels"] = (1.0, 0.8, 0.6),
+    pilot: int | None = None,
+) -> Controls:
+    """The number of days that lose at least share x threshold by themselves, for each of `shares`.
 
-    With heavy tails an index falls in one day, so that these counts and the fall nearly go together.
+    The means are n P(r <= -share threshold). With heavy tails an index falls mostly in a single day, so these counts
+    correlate strongly with the fall.
 
-    **Raises:** `TypeError` for a problem that is no `index_fall`; `ValueError` for shares that are not positive.
+    **Arguments:** `problem`, an `index_fall`; `shares` of the fall, positive; `pilot`, samples that estimate the
+    coefficients, as in `Controls`.
+
+    **Raises:** `TypeError` for a problem that is not an `index_fall`; `ValueError` for shares that are not positive.
     """
     target = problem.target
     if not (isinstance(target, StudentT) and target.loc.ndim == 1):
@@ -44,8 +53,8 @@ def exceedance_counts(problem: Probability, shares=(1.0, 0.8, 0.6), pilot: int |
     from scipy import special  # 0.2 s, which `import mcengine` need not pay
 
     df, loc, scale = (np.asarray(x, np.float64) for x in (target.df, target.loc, target.scale))
-    counts = BadDayCounts(shares * float(problem.threshold))
-    # The levels as the kernels see them.
+    counts = ExceedanceCounts(shares * float(problem.threshold))
+    # The means belong to the levels after rounding to the dtype of the kernels.
     levels = np.asarray(counts.levels, np.float64)
     means = np.sum(special.stdtr(df, (-levels[:, None] - loc) / scale), axis=1)
     return Controls(counts, means, pilot)
@@ -62,9 +71,13 @@ class Underlying(eqx.Module):
 
 
 def underlying(problem: Expectation, pilot: int | None = None) -> Controls:
-    """The discounted end and average of an option's own path; E[S_k] = spot (1 + rate T / n)^k in either scheme.
+    """The discounted final price and average price of the option's own path, in units of the spot.
 
-    **Raises:** `TypeError` for a problem that is no `path_option`.
+    E[S_k] = spot (1 + rate T / n)^k after k of n steps, in either scheme.
+
+    **Arguments:** `problem`, a `path_option`; `pilot` as in `Controls`.
+
+    **Raises:** `TypeError` for a problem that is not a `path_option`.
     """
     option, steps = _option_of(problem, "underlying")
     rate, years = float(option.model.rate), float(option.maturity_years)
@@ -87,28 +100,30 @@ class LognormalCall(eqx.Module):
 
 
 def lognormal_twin(problem: Expectation, pilot: int | None = None) -> Controls:
-    """The same call on what is lognormal: the end of the exact path, or for an average the geometric one of it.
+    """The same call on a lognormal G: the final price of the exact path, or for "asian" its geometric average.
 
-    Driven by the same increments, it moves with the option's payoff; with log G ~ N(m, v) its price is
+    G has the same Brownian increments, so its payoff correlates with the option's. With log G ~ N(m, v) its price is
 
         exp(-rate T) (exp(m + v/2) Phi(d + sqrt(v)) - strike Phi(d)),  d = (m - log strike) / sqrt(v).
 
+    **Arguments:** `problem`, a `path_option`; `pilot` as in `Controls`.
+
+    **Raises:** `TypeError` for a problem that is not a `path_option`.
+
     Source: A. Kemna and A. Vorst, A pricing method for options based on average asset values, J. Banking and Finance
     14 (1990), for the geometric average.
-
-    **Raises:** `TypeError` for a problem that is no `path_option`.
     """
     option, steps = _option_of(problem, "lognormal_twin")
     rate, volatility = float(option.model.rate), float(option.model.volatility)
     years, spot, strike = (float(x) for x in (option.maturity_years, option.spot, option.strike))
-    # The share of increment j = 1..n in log G: all of it at the end, sum_(k >= j) w_k in a trapezoidal average.
-    averages = option.payoff == "asian"
-    shares = (steps + 0.5 - np.arange(1, steps + 1)) / steps if averages else np.ones(steps)
-    slopes = volatility * math.sqrt(years / steps) * shares
-    mean = math.log(spot) + (rate - 0.5 * volatility**2) * years * (0.5 if averages else 1.0)
+    # The coefficient of increment j = 1..n in log G: 1 for the final price, sum_(k >= j) w_k for trapezoidal weights w.
+    is_average = option.payoff == "asian"
+    coefficients = (steps + 0.5 - np.arange(1, steps + 1)) / steps if is_average else np.ones(steps)
+    slopes = volatility * math.sqrt(years / steps) * coefficients
+    mean = math.log(spot) + (rate - 0.5 * volatility**2) * years * (0.5 if is_average else 1.0)
     variance = float(np.sum(slopes**2))
     d = (mean - math.log(strike)) / math.sqrt(variance)
-    below_1, below_2 = (float(NormalLaw(0.0, 1.0).exceedance(-x)) for x in (d + math.sqrt(variance), d))
+    below_1, below_2 = (float(ExactNormal(0.0, 1.0).exceedance(-x)) for x in (d + math.sqrt(variance), d))
     price = math.exp(-rate * years) * (math.exp(mean + 0.5 * variance) * below_1 - strike * below_2)
     return Controls(LognormalCall(mean, slopes, strike, -rate * years), price, pilot)
 

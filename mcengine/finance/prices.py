@@ -1,16 +1,19 @@
-"""Daily prices from a CSV file, checked row by row before anything is fitted to them."""
+"""Daily prices from a CSV file, checked row by row."""
 
 import difflib
 import importlib.util
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
+
+if TYPE_CHECKING:
+    import pandas
 
 DATE_NAMES = ("date", "day", "timestamp", "datetime", "time")
 PRICE_NAMES = ("adj close", "adjusted close", "adj_close", "close", "price", "last", "settle")
-# Tried in this order; the first that reads every date is taken, so 1/2/2020 is the second of January.
+# Tried in this order. The first format that reads every date is used, so 1/2/2020 is the second of January.
 DATE_FORMATS = ("ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")
 
 
@@ -20,7 +23,7 @@ class Prices(NamedTuple):
     `dates`, datetime64[D], and `prices`, float64, both of shape [days].
     """
 
-    dates: np.ndarray
+    dates: Shaped[np.ndarray, " days"]
     prices: Float[np.ndarray, " days"]
     source: str
 
@@ -31,9 +34,9 @@ class Prices(NamedTuple):
 
 
 def default_csv() -> Path:
-    """The S&P 500, daily, 1999 to 2018 (5,031 rows), as it ships inside the `arch` wheel. Does not import `arch`.
+    """The daily S&P 500 of 1999 to 2018 (5,031 rows), a file inside the `arch` package, which is not imported.
 
-    **Raises:** `FileNotFoundError` where `arch` is not installed, saying what to do.
+    **Raises:** `FileNotFoundError` if `arch` is not installed.
     """
     spec = importlib.util.find_spec("arch")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
@@ -56,16 +59,22 @@ def load_prices(
 ) -> Prices:
     """Dates and prices from a CSV file (gzip or plain) with a header line, checked.
 
-    Rows in messages are lines of the file, the header being row 1, as a spreadsheet shows them; empty lines are
-    skipped. Dates are ISO (2018-12-31, with or without a time) or all of one of the forms 12/31/2018, 31/12/2018,
-    31.12.2018.
+    Dates are ISO (2018-12-31, with or without a time), or all in one of the formats 12/31/2018, 31/12/2018, 31.12.2018.
+    Empty lines are skipped.
 
-    **Arguments:** `csv`, a path, or None for `default_csv()`; the columns, by default the first whose name (in any
-    case) is in `DATE_NAMES` and in `PRICE_NAMES`; `max_gap_days`, the most calendar days between rows that are still
-    daily data (the S&P 500 was closed for seven in September 2001).
+    **Arguments:**
 
-    **Raises:** `FileNotFoundError`; `ValueError` naming file, row and value for missing columns, an empty file, dates
-    or prices that cannot be read, NaN, prices that are not positive, dates repeated or out of order, and gaps.
+    - `csv`: a path, or None for `default_csv()`.
+    - `date_column`, `price_column`: by default the first column whose name, in any case, is in `DATE_NAMES` and in
+      `PRICE_NAMES`.
+    - `max_gap_days`: the largest number of calendar days between rows (the S&P 500 was closed for seven in September
+      2001).
+
+    **Returns:** `Prices`.
+
+    **Raises:** `FileNotFoundError`; `ValueError` that names file, row (the header is row 1) and value for missing
+    columns, an empty file, dates or prices that cannot be read, NaN, prices that are not positive, dates that repeat or
+    are out of order, and gaps.
     """
     import pandas as pd  # 0.3 s to import, and only this function needs it.
 
@@ -85,12 +94,13 @@ def load_prices(
     if len(table) < 2:
         raise ValueError(f"{path}: {len(table)} rows of data; at least 2 prices are needed for a return.")
     rows = np.asarray(table.index) + 2
-    dates = _dates(path, rows, date_name, table[date_name], max_gap_days)
-    return Prices(dates, _prices(path, rows, price_name, table[price_name]), path.name)
+    date_text, price_text = (cast("pandas.Series", table[name]) for name in (date_name, price_name))
+    dates = _dates(path, rows, date_name, date_text, max_gap_days)
+    return Prices(dates, _prices(path, rows, price_name, price_text), path.name)
 
 
 def _column(path: Path, names: list[str], wanted: str | None, known: tuple[str, ...], what: str) -> str:
-    """The column asked for, or the first of the known names that is there."""
+    """The requested column, or the first of the known names that the file has."""
     by_lower = {name.lower(): name for name in reversed(names)}
     candidates = known if wanted is None else (wanted.lower(),)
     found = [by_lower[name] for name in candidates if name in by_lower]
@@ -105,23 +115,25 @@ def _column(path: Path, names: list[str], wanted: str | None, known: tuple[str, 
     )
 
 
-def _dates(path: Path, rows: np.ndarray, name: str, text, max_gap_days: int) -> np.ndarray:
+def _dates(
+    path: Path, rows: Int[np.ndarray, " days"], name: str, text: "pandas.Series", max_gap_days: int
+) -> Shaped[np.ndarray, " days"]:
     import pandas as pd
 
-    # Each form is read with errors as NaT; none may be mixed with another, so that 3/4 and 13/4 cannot disagree.
+    # One format must read all dates: a mixture would read 3/4 as the fourth of March and 13/4 as the 13th of April.
     parsed = [pd.to_datetime(text, format=form, errors="coerce", utc=form == "ISO8601") for form in DATE_FORMATS]
     best = min(parsed, key=lambda dates: int(dates.isna().sum()))
     if best.isna().any():
         i = int(np.argmax(np.asarray(best.isna())))
-        raise ValueError(f"{path}, row {rows[i]}: {name} = {_shown(text.iloc[i])} is not a date.")
+        raise ValueError(f"{path}, row {rows[i]}: {name} = {_describe_cell(text.iloc[i])} is not a date.")
     if best.dt.tz is not None:
-        # The calendar day as written: an offset must not move a price to the day before.
+        # The calendar day as written: a UTC offset must not move a price to the day before.
         written = pd.to_datetime(text.str.slice(0, 10), format="ISO8601", errors="coerce")
         best = written.fillna(best.dt.tz_localize(None))
     dates = np.asarray(best).astype("datetime64[D]")
     days = np.diff(dates).astype(int)
     for wrong, message in (
-        (days == 0, "the date {now} is there twice (also in row {last}); keep one price a day."),
+        (days == 0, "the date {now} occurs twice (also in row {last}); keep one price a day."),
         (days < 0, "the date {now} comes after {before} in row {last}; sort the file, oldest first."),
         (
             days > max_gap_days,
@@ -136,7 +148,7 @@ def _dates(path: Path, rows: np.ndarray, name: str, text, max_gap_days: int) -> 
     return dates
 
 
-def _prices(path: Path, rows: np.ndarray, name: str, text) -> Float[np.ndarray, " days"]:
+def _prices(path: Path, rows: Int[np.ndarray, " days"], name: str, text: "pandas.Series") -> Float[np.ndarray, " days"]:
     import pandas as pd
 
     prices = np.asarray(pd.to_numeric(text, errors="coerce"), np.float64)
@@ -148,9 +160,9 @@ def _prices(path: Path, rows: np.ndarray, name: str, text) -> Float[np.ndarray, 
     ):
         if wrong.any():
             i = int(np.argmax(wrong))
-            raise ValueError(f"{path}, row {rows[i]}: {name} = {_shown(text.iloc[i])} {message}.")
+            raise ValueError(f"{path}, row {rows[i]}: {name} = {_describe_cell(text.iloc[i])} {message}.")
     return prices
 
 
-def _shown(value) -> str:
+def _describe_cell(value: str | float) -> str:
     return repr(value) if isinstance(value, str) else "an empty cell"

@@ -1,1 +1,1 @@
-"""Proposals found by a pilot run, then frozen."""
+"""Proposals that a pilot run chooses and then freezes."""

@@ -1,112 +1,122 @@
-"""`choose_mixture_weights`: how many samples each component of a mixture deserves, found by a pilot and then fixed."""
+"""`choose_mixture_weights`: the weights of a mixture that minimise the variance, found by a pilot and then fixed."""
 
 import warnings
-from functools import partial
-from typing import Any, NamedTuple, no_type_check
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar, cast
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from mcengine import numerics
 from mcengine.controls.controls import Components
-from mcengine.distributions import Mixture, as_distribution
+from mcengine.distributions import Distribution, Mixture, as_distribution
 from mcengine.engine.budgets import Samples
 from mcengine.engine.validation import check_events, check_key, check_support
-from mcengine.execution.block_plan import MAX_BLOCK
-from mcengine.execution.draw import draw_weighted
+from mcengine.execution.block_plan import MAX_BLOCK, BlockPlan
+from mcengine.execution.collect import collect_blocks
+from mcengine.execution.draw import WeightedBlock
 from mcengine.execution.task import SamplingTask
-from mcengine.numerics.partition import StaticPart, combine, partition
 from mcengine.numerics.tracing import is_traced, traced
 from mcengine.points import IID
+from mcengine.problems.protocol import Problem
+from mcengine.proposals import MultiSample
 from mcengine.proposals.mixture import mixture_of
 from mcengine.weights.weighting import Raw
 
-# The steps never raise what they minimise; they end within so much of its least, by the bound of convexity.
+# The minimisation stops when log(variance x cost) is within this of its minimum; convexity gives the bound.
 GAP = 1e-8
 MAX_STEPS = 5_000
-# Where a component is nearly perfect the pilot's variance is rounding: so much of the second moment stands for it.
+# The pilot's variance is raised to this share of its second moment: below, with a nearly perfect component, it is
+# rounding error.
 LEAST_VARIANCE = 1e-3
 
+# `Mixture`, or a proposal that wraps one: the result has the type of the argument.
+MixtureProposal = TypeVar("MixtureProposal", bound=Distribution)
 
-@no_type_check  # it checks its arguments in the user's words
+
 def choose_mixture_weights(
-    key: ArrayLike,
-    problem: Any,
-    mixture: Any,
+    key: PRNGKeyArray,
+    problem: Problem,
+    mixture: MixtureProposal,
     *,
     budget: Samples = Samples(4_096),
-    costs: Any = None,
+    costs: Sequence[float] | Float[np.ndarray, " k"] | None = None,
     floor: float = 0.05,
-) -> Any:
-    """The mixture with the shares alpha that make the balance heuristic's variance times cost least, by a pilot.
+) -> MixtureProposal:
+    """The mixture with the weights alpha that minimise variance times cost under the balance heuristic, by a pilot.
 
     Var(alpha) = E_eq[(p f / q_eq)^2 / sum_k alpha_k r_k] - mu^2,  r_k = q_k / q_eq, q_eq = mean_k q_k, cost(alpha) =
-    sum_k alpha_k costs_k. The pilot draws from q_eq, whatever the mixture's own weights; the variance is convex in
-    alpha. Where f has several outputs it is the sum of their relative variances. Estimate afterwards with another key:
+    sum_k alpha_k costs_k. The pilot draws from q_eq, whatever the mixture's own weights are; the variance is convex in
+    alpha. If f has several outputs, the objective is the sum of their relative variances. Estimate with another key:
 
         chosen = mc.choose_mixture_weights(key, problem, mc.mixture(components))
         result = mc.estimate(other_key, problem, chosen, budget=...)
 
-    **Arguments:** `mixture`, a `Mixture` or a proposal that wraps one, as `defensive` does; `budget`, samples of the
-    pilot; `costs`, of one sample of each component, in any unit; `floor`, the least share that a component keeps, as a
-    part of the equal share 1/K. Above 0, since a pilot cannot show that a component is of no use: q_alpha >= floor
-    q_eq, so the second moment is never more than 1/floor of that with equal shares, whatever the pilot missed. It is
-    raised to 1/sqrt(ESS) where few samples of the pilot carry the second moment.
+    **Arguments:**
 
-    **Returns:** what `mixture` is, with other weights. If the pilot meets no f != 0, nothing changes and a
-    `RuntimeWarning` says so. Samples where f is not finite are left out; the estimate will count them.
+    - `key`: a key of `jax.random.key`.
+    - `problem`: an `Expectation`, `Integral` or `Probability`.
+    - `mixture`: a `Mixture` of K components, or a proposal that wraps one, as `defensive` does.
+    - `budget`: the pilot's number of samples.
+    - `costs` [K]: of one sample of each component, in any unit; equal by default.
+    - `floor`, in (0, 1]: the smallest weight of a component, as a fraction of the equal weight 1/K. A pilot cannot
+      prove that a component is useless. Since q_alpha >= floor q_eq, the second moment is at most 1/floor of that with
+      equal weights, whatever the pilot missed. The floor is raised to 1/sqrt(ESS) of the squares of p f / q_eq.
 
-    **Raises:** `ValueError` for a floor outside (0, 1] or costs that are not K positive numbers; `TypeError` for what
-    is no mixture, has fixed counts (make those of the result: `multi_sample(chosen, total=...)`), or is traced.
+    **Returns:** `mixture` with other weights. If all samples of the pilot have f = 0, its weights stay as they were,
+    with a `RuntimeWarning`. Samples with a non-finite f are left out here; the estimate counts them.
 
-    When it lies: unequal costs make the product of variance and cost nonconvex, so its least is a local one. Fixed
-    counts take away variance between components, which is not in the formula.
+    **Raises:** `ValueError` for a floor outside (0, 1] or costs that are not K positive numbers; `TypeError` for a
+    proposal without a mixture, for fixed counts (derive them afterwards: `multi_sample(chosen, total=...)`), and inside
+    a trace.
+
+    Fails silently in two cases: with unequal costs variance times cost is not convex, and the minimum may be a local
+    one; fixed counts remove the variance between components, which the formula contains.
 
     Source: H. He and A. Owen (2014), arXiv:1411.3954, section 4; M. Sbert, V. Havran, L. Szirmay-Kalos (2016),
     Variance analysis of multi-sample and one-sample multiple importance sampling, Computer Graphics Forum 35.
     """
     key = check_key("choose_mixture_weights", key)
-    mixture = as_distribution(mixture)
-    inner = mixture_of(mixture)
-    if not isinstance(inner, Mixture) or hasattr(mixture, "counts"):
+    proposal = as_distribution(mixture)
+    inner = mixture_of(proposal)
+    if inner is None or isinstance(proposal, MultiSample):
         raise TypeError(
-            f"choose_mixture_weights: needs a mixture whose weights may change, got {type(mixture).__name__}; see "
-            "mc.mixture, and mc.multi_sample(chosen, total=...) for fixed counts of the shares found."
+            f"choose_mixture_weights: needs a mixture whose weights may change, got {type(proposal).__name__}; see "
+            "mc.mixture, and mc.multi_sample(chosen, total=...) for fixed counts in proportion to the chosen weights."
         )
     if not isinstance(budget, Samples):
         raise TypeError(f"choose_mixture_weights: budget must be mc.Samples(n), got {budget!r}.")
-    if is_traced((key, problem, mixture)):
+    if is_traced((key, problem, proposal)):
         raise TypeError(
             "choose_mixture_weights: it minimises in float64 on the host and cannot be called inside jit or vmap."
         )
     num = len(inner.components)
     if isinstance(floor, bool) or not 0.0 < floor <= 1.0:
         raise ValueError(f"choose_mixture_weights: floor must lie in (0, 1], got {floor}.")
-    costs = np.ones(num) if costs is None else np.asarray(costs, np.float64)
-    if costs.shape != (num,) or not np.all((costs > 0) & np.isfinite(costs)):
+    cost_of = np.ones(num) if costs is None else np.asarray(costs, np.float64)
+    if cost_of.shape != (num,) or not np.all((cost_of > 0) & np.isfinite(cost_of)):
         raise ValueError(
-            f"choose_mixture_weights: costs must be {num} positive numbers, one per component, got {costs}."
+            f"choose_mixture_weights: costs must be {num} positive numbers, one per component, got {cost_of}."
         )
     equal = Mixture(inner.components, np.full(num, 1.0 / num))
     check_events(problem, equal)
     check_support(problem, equal)
     with traced("the integrand"):
-        pilot = _pilot(key, problem, equal, budget.count)
+        pilot = _run_pilot(key, problem, equal, budget.count)
     if pilot is None:
         warnings.warn(
-            "choose_mixture_weights: no sample of the pilot met f != 0; the weights stay as they were.",
+            "choose_mixture_weights: all samples of the pilot have f = 0; the weights stay as they were.",
             RuntimeWarning,
             stacklevel=2,
         )
-        return mixture
-    # A pilot of few hits must not say much: at worst the second moment is 1/floor of that with equal shares.
+        return cast(MixtureProposal, proposal)
+    # A pilot with few hits must not decide much: its floor is higher.
     least = max(floor, pilot.effective_size**-0.5) / num
-    shares = jnp.asarray(least_variance_weights(pilot, costs, least), numerics.float_dtype())
-    return eqx.tree_at(lambda tree: mixture_of(tree).weights, mixture, shares)
+    chosen = jnp.asarray(least_variance_weights(pilot, cost_of, least), numerics.float_dtype())
+    return eqx.tree_at(lambda tree: cast(Mixture, mixture_of(tree)).weights, proposal, chosen)
 
 
 class WeightPilot(NamedTuple):
@@ -119,35 +129,36 @@ class WeightPilot(NamedTuple):
 
     @property
     def effective_size(self) -> float:
-        """How many samples carry the second moment, (sum a)^2 / sum a^2: at least 1."""
+        """The effective number of samples of the second moment, (sum a)^2 / sum a^2: at least 1."""
         return float(np.sum(self.squares) ** 2 / np.sum(self.squares**2))
 
 
 def least_variance_weights(pilot: WeightPilot, costs: Float[np.ndarray, " k"], least: float) -> Float[np.ndarray, " k"]:
-    """The shares, each at least `least`, that make variance(alpha) cost(alpha) least over the pilot's samples.
+    """The weights, each at least `least`, that minimise variance(alpha) cost(alpha) over the pilot's samples.
 
     With pi_k = alpha_k r_k / (r . alpha), convexity gives 1 / (r . beta) <= sum_k pi_k^2 / (beta_k r_k), and log x
     lies below its tangents. So log(V C) at beta is at most a constant plus
 
         sum_k c_k / (beta_k V) + beta_k costs_k / C,   c_k = alpha_k^2 mean[a r_k / (r . alpha)^2],
 
-    with equality at beta = alpha. The least of that, at beta_k^2 = c_k / V / (costs_k / C + nu), is a multiplicative
-    step that never raises V C; for equal costs that of Silvey, Titterington and Torgersen (1978) for optimal designs.
+    with equality at beta = alpha. Its minimum, at beta_k^2 = c_k / V / (costs_k / C + nu), is a multiplicative step
+    that never raises V C. For equal costs it is the step of Silvey, Titterington and Torgersen (1978) for optimal
+    designs.
     """
-    shares = np.full(len(costs), 1.0 / len(costs))
+    alpha = np.full(len(costs), 1.0 / len(costs))
     for _ in range(MAX_STEPS):
-        density = pilot.ratios @ shares
+        density = pilot.ratios @ alpha
         moment = np.mean(pilot.squares / density)
         variance = max(moment - pilot.squared_mean, LEAST_VARIANCE * moment)
         slopes = pilot.ratios.T @ (pilot.squares / density**2) / (len(density) * variance)
-        relative_costs = costs / (costs @ shares)
+        relative_costs = costs / (costs @ alpha)
         descent = slopes - relative_costs
-        # From here to the best corner of the floored simplex, along the tangent.
+        # The largest decrease along the tangent, at a corner of the simplex with floor.
         corner = least * descent.sum() + (1.0 - least * len(costs)) * descent.max()
-        if corner - descent @ shares < GAP:
+        if corner - descent @ alpha < GAP:
             break
-        shares = _floored_step(shares * np.sqrt(slopes), relative_costs, least)
-    return shares
+        alpha = _floored_step(alpha * np.sqrt(slopes), relative_costs, least)
+    return alpha
 
 
 def _floored_step(
@@ -158,48 +169,46 @@ def _floored_step(
     roots = np.maximum(roots, 1e-12 * roots.max())
     above = relative_costs - relative_costs.min()
 
-    def at(excess: float) -> Float[np.ndarray, " k"]:
+    def step_at(excess: float) -> Float[np.ndarray, " k"]:
         return np.maximum(least, roots / np.sqrt(above + excess))
 
-    # The cheapest component alone reaches 2 at the lower end.
+    # At the lower end the cheapest component alone has weight 2.
     low, high = 0.25 * np.max(roots[above == 0]) ** 2, 1.0
-    while at(high).sum() > 1.0:
+    while step_at(high).sum() > 1.0:
         high *= 4.0
     for _ in range(100):
         middle = np.sqrt(low * high)
-        low, high = (middle, high) if at(middle).sum() > 1.0 else (low, middle)
-    shares = at(high)
-    return shares / shares.sum()
+        low, high = (middle, high) if step_at(middle).sum() > 1.0 else (low, middle)
+    step = step_at(high)
+    return step / step.sum()
 
 
-def _pilot(key: Array, problem: Any, equal: Mixture, count: int) -> WeightPilot | None:
-    dynamic, static = partition(SamplingTask(problem, equal, IID(), Raw(), None, Components()))
+def _run_pilot(key: PRNGKeyArray, problem: Problem, equal: Mixture, count: int) -> WeightPilot | None:
+    task = SamplingTask(problem, equal, IID(), Raw(), controls=Components())
     size = min(count, MAX_BLOCK)
-    blocks = [
-        jax.device_get(_draw(dynamic, key, np.asarray(i, np.int32), static=static, size=size))
-        for i in range(-(-count // size))
-    ]
+    blocks = jax.device_get(collect_blocks(task, key, count, BlockPlan(size, size, 0, 1), read=_densities))
     log_w, values, log_terms = (
-        np.concatenate([np.asarray(block[part], np.float64) for block in blocks], axis=-1)[..., :count]
-        for part in range(3)
+        np.concatenate([np.asarray(leaf, np.float64) for leaf in leaves], axis=-1)[..., :count]
+        for leaves in zip(*blocks, strict=True)
     )
     usable = np.isfinite(log_w) & np.all(np.isfinite(values), axis=0)
     scaled = np.where(usable, np.exp(np.where(usable, log_w - np.max(log_w[usable], initial=-np.inf), 0.0)), 0.0)
     y = scaled * np.where(usable, values, 0.0)
-    size_of = np.mean(np.abs(y), axis=1)
-    if not np.any(size_of > 0):
+    mean_size = np.mean(np.abs(y), axis=1)
+    if not np.any(mean_size > 0):
         return None
-    y = y[size_of > 0] / size_of[size_of > 0][:, None]
-    # log(q_k / K) less its sum over k: K times that is q_k / q_eq.
+    y = y[mean_size > 0] / mean_size[mean_size > 0][:, None]
+    # q_k / q_eq = K (q_k / K) / sum_k (q_k / K), from logs.
     top = np.max(log_terms, axis=0)
     terms = np.exp(log_terms - top)
     ratios = len(terms) * terms / terms.sum(axis=0)
     return WeightPilot(np.sum(y**2, axis=0), ratios.T, float(np.sum(np.mean(y, axis=1) ** 2)))
 
 
-@partial(jax.jit, static_argnames=("static", "size"))
-def _draw(dynamic: Any, key: Array, index: Array, *, static: StaticPart, size: int) -> tuple[Any, Array, Any]:
-    """(log w, values of f in rows, log(q_k / K) in rows) of one block."""
-    block = draw_weighted(combine(dynamic, static), key, index, size)
-    rows = [leaf.astype(numerics.float_dtype()).reshape(-1, size) for leaf in jax.tree.leaves(block.value)]
-    return block.log_w, jnp.concatenate(rows), block.log_terms
+def _densities(block: WeightedBlock) -> tuple[Float[Array, " n"], Float[Array, "C n"], Float[Array, "K n"]]:
+    """(log w, f, log(q_k / K)) of a block."""
+    assert block.log_w is not None
+    assert block.log_terms is not None  # a mixture whose components are controls
+    leaves = jax.tree.leaves(block.value)
+    columns = [leaf.astype(numerics.float_dtype()).reshape(-1, leaf.shape[-1]) for leaf in leaves]
+    return block.log_w, jnp.concatenate(columns), block.log_terms

@@ -1,48 +1,44 @@
 """Probabilities of bins, from the same samples."""
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
-from mcengine.functionals.protocol import check_scalar, picked
+from mcengine.functionals.protocol import Functional, check_scalar, pick_output
 from mcengine.numerics.values import as_parameter, concrete
+from mcengine.problems.protocol import Problem
 
 
-class Histogram(eqx.Module):
+class Histogram(Functional):
     """P(edges_i <= f(X) < edges_{i+1}) for every bin, or the density: the mean of an indicator for each.
 
-    The last bin holds its upper edge. What lies outside is in none: the bins sum to P(edges_0 <= f <= edges_B). Of a
+    The last bin includes its upper edge. Values outside are in no bin: the bins sum to P(edges_0 <= f <= edges_B). Of a
     `Probability` it is the score's histogram, of an `Integral` the volume where f lies in each bin.
 
-    **Arguments:** `edges`, increasing, at least two; `density`, divide by the bins' widths; `output`, which entry
-    of what the integrand returns (a key, an index), where it returns several.
+    **Arguments:**
+
+    - `edges`: at least two increasing numbers, [B + 1].
+    - `density`: divide by the widths of the bins.
+    - `output`: the entry of what the integrand returns (a key, an index), where it returns several.
 
     **Raises:** `ValueError` for edges that do not increase, and for an output that is not one number.
     """
 
+    sees_score = True
+
     edges: Float[Array, " edges"] = eqx.field(converter=as_parameter)
     density: bool = eqx.field(static=True, default=False)
-    output: Any = eqx.field(static=True, default=None)
+    output: str | int | tuple[int, ...] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         known = concrete(self.edges)
         if self.edges.ndim != 1 or self.edges.shape[0] < 2 or (known is not None and not np.all(np.diff(known) > 0)):
             raise ValueError(f"Histogram: edges must be at least two increasing numbers, got {self.edges}.")
 
-    @property
-    def sees_score(self) -> bool:
-        return True
-
-    @property
-    def keeps_samples(self) -> bool:
-        return False
-
-    def columns(self, value: Any) -> tuple[Float[Array, " bins"], None]:
-        """(the bins' indicators, None): see `Functional`."""
-        value = picked(value, self.output, "Histogram")
+    def columns(self, value: PyTree) -> tuple[Float[Array, " bins"], None]:
+        """(the indicators of the bins, None)."""
+        value = pick_output(value, self.output, "Histogram")
         check_scalar(value, "Histogram: the integrand must be a scalar")
         value = jnp.asarray(value, self.edges.dtype)
         lower, upper = self.edges[:-1], self.edges[1:]
@@ -51,19 +47,18 @@ class Histogram(eqx.Module):
         share = inside / (upper - lower) if self.density else inside
         return jnp.where(jnp.isnan(value), jnp.nan, share), None
 
-    def value_bound(self, problem: Any) -> float | None:
+    def value_bound(self, problem: Problem) -> float | None:
         """1, unless it is a density."""
         return None if self.density else 1.0
 
-    def is_indicator(self, problem: Any) -> bool:
+    def is_indicator(self, problem: Problem) -> bool:
         """Yes, unless it is a density."""
         return not self.density
 
-    def exact(self, problem: Any) -> Any:
-        """From the law of what is binned, with a density; None where the problem does not know it."""
-        law = getattr(problem, "exact_law", None)
-        if law is None or self.output is not None:
+    def exact(self, problem: Problem) -> np.ndarray | None:
+        """From the exact distribution of what is binned."""
+        if problem.exact_law is None or self.output is not None:
             return None
         edges = np.asarray(self.edges, np.float64)
-        share = -np.diff(law.exceedance(edges))
+        share = -np.diff(problem.exact_law.exceedance(edges))
         return share / np.diff(edges) if self.density else share

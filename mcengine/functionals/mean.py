@@ -1,41 +1,34 @@
-"""The mean of what the integrand returns, by name."""
-
-from typing import Any
+"""The mean of the integrand's value."""
 
 import equinox as eqx
+from jaxtyping import PyTree
 
-from mcengine.functionals.protocol import picked
+from mcengine.functionals.protocol import Functional, pick_output
+from mcengine.problems.protocol import Problem
 
 
-class Mean(eqx.Module):
-    """E_p[f(X)], what `estimate` gives unless told otherwise.
+class Mean(Functional):
+    """E_p[f(X)], which `estimate` computes by default.
 
-    **Arguments:** `output`, one entry of what the integrand returns (a key, an index); all of it by default.
+    **Arguments:**
+
+    - `output`: one entry of what the integrand returns (a key, an index); all of it by default.
     """
 
-    output: Any = eqx.field(static=True, default=None)
+    output: str | int | tuple[int, ...] | None = eqx.field(static=True, default=None)
 
-    @property
-    def sees_score(self) -> bool:
-        return False
+    def columns(self, value: PyTree) -> tuple[PyTree, None]:
+        """(the outputs, None)."""
+        return pick_output(value, self.output, "Mean"), None
 
-    @property
-    def keeps_samples(self) -> bool:
-        return False
-
-    def columns(self, value: Any) -> tuple[Any, None]:
-        """(the outputs, None): see `Functional`."""
-        return picked(value, self.output, "Mean"), None
-
-    def value_bound(self, problem: Any) -> float | None:
-        """That of the problem."""
+    def value_bound(self, problem: Problem) -> float | None:
+        """The bound of the problem."""
         return problem.value_bound
 
-    def is_indicator(self, problem: Any) -> bool:
-        """That of the problem."""
-        return bool(getattr(problem, "is_indicator", False))
+    def is_indicator(self, problem: Problem) -> bool:
+        """Whether the problem's integrand is one."""
+        return problem.is_indicator
 
-    def exact(self, problem: Any) -> Any:
-        """The problem's own, or the entry of it; None where it has none."""
-        exact = getattr(problem, "exact", None)
-        return None if exact is None else picked(exact, self.output, "Mean")
+    def exact(self, problem: Problem) -> PyTree:
+        """The problem's exact value, or the entry of it."""
+        return None if problem.exact is None else pick_output(problem.exact, self.output, "Mean")

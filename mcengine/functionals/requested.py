@@ -1,68 +1,53 @@
-"""The functionals of a run, and the problem whose integrand gives what they ask for."""
+"""The functionals of a run, and the problem whose integrand gives the columns that they ask for."""
 
-from typing import Any
-
-import equinox as eqx
 import jax
+from jax.tree_util import PyTreeDef
+from jaxtyping import PyTree
 
-from mcengine.functionals import Mean, is_functional
+from mcengine.distributions.protocol import Density
+from mcengine.functionals.mean import Mean
+from mcengine.functionals.protocol import Functional, is_functional
+from mcengine.problems.protocol import Problem
 
 
-class Observed(eqx.Module):
+class Observed(Problem):
     """A problem whose integrand is what some functionals ask of each sample: (outputs of each, denominators)."""
 
-    problem: Any
-    functionals: tuple[Any, ...]
+    problem: Problem
+    functionals: tuple[Functional, ...]
 
-    def integrand(self, x: Any) -> tuple[Any, Any]:
+    def integrand(self, x: PyTree) -> tuple[PyTree, PyTree]:
         """All columns of one sample."""
-        of = [functional.columns(self._value(functional, x)) for functional in self.functionals]
-        return tuple(above for above, _ in of), tuple(below for _, below in of if below is not None)
+        pairs = [functional.columns(self._value(functional, x)) for functional in self.functionals]
+        return tuple(outputs for outputs, _ in pairs), tuple(below for _, below in pairs if below is not None)
 
-    def _value(self, functional: Any, x: Any) -> Any:
-        if not functional.sees_score:
-            return self.problem.integrand(x)
-        if getattr(self.problem, "integrates_out", False):
-            raise ValueError(
-                f"{type(functional).__name__}: a conditional problem has one coordinate integrated out, so that its "
-                "samples have no score to look at; give the functional the Probability itself."
-            )
-        score = getattr(self.problem, "score", None)
-        return self.problem.integrand(x) if score is None else score(x)
+    def _value(self, functional: Functional, x: PyTree) -> PyTree:
+        return self.problem.observable(x) if functional.sees_score else self.problem.integrand(x)
 
     @property
-    def target(self) -> Any:
+    def target(self) -> Density:
+        """The problem's own."""
         return self.problem.target
 
     @property
-    def plain(self) -> Any:
+    def plain(self) -> Density:
+        """The problem's own."""
         return self.problem.plain
 
-    @property
-    def value_bound(self) -> None:
-        return None
 
-    @property
-    def is_indicator(self) -> bool:
-        return False
-
-
-def functionals_of(functional: Any) -> tuple[list[Any], Any]:
+def functionals_of(functional: object) -> tuple[list[Functional], PyTreeDef]:
     """(functionals, structure) of the argument: one, or a dict or sequence of them; the mean where it is None."""
     leaves, treedef = jax.tree.flatten(Mean() if functional is None else functional, is_leaf=is_functional)
     if not leaves or not all(map(is_functional, leaves)):
         raise TypeError(
-            "estimate: functional must be one of mc.Mean(), mc.Ratio(), mc.Histogram(edges), mc.TailRisk(levels), or a "
-            f"dict or sequence of them, got {functional!r}."
+            "estimate: functional must be one of mc.Mean(), mc.Ratio(), mc.Variance(), mc.Histogram(edges), "
+            f"mc.TailRisk(levels) and other functionals, or a dict or sequence of them, got {functional!r}."
         )
     return leaves, treedef
 
 
-def observed(problem: Any, functionals: list[Any]) -> Any:
-    """The problem whose columns the functionals ask for; itself where its mean is all that is asked."""
+def observed(problem: Problem, functionals: list[Functional]) -> Problem:
+    """The problem whose columns the functionals ask for; itself where only its mean is asked for."""
     of_columns = tuple(f for f in functionals if not f.keeps_samples)
-    return problem if not of_columns or _is_mean(of_columns) else Observed(problem, of_columns)
-
-
-def _is_mean(functionals: tuple[Any, ...]) -> bool:
-    return len(functionals) == 1 and isinstance(functionals[0], Mean) and functionals[0].output is None
+    is_mean = len(of_columns) == 1 and isinstance(of_columns[0], Mean) and of_columns[0].output is None
+    return problem if not of_columns or is_mean else Observed(problem, of_columns)

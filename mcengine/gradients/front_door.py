@@ -1,94 +1,103 @@
-"""`estimate_gradient`: the gradient of an expectation along parameters, with the error bar of everything else."""
+"""`estimate_gradient`: the gradient of an expectation along parameters, with an error bar for every entry."""
 
 from collections.abc import Callable
-from typing import Any, no_type_check
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jaxtyping import PRNGKeyArray
 
+from mcengine.controls import ControlVariates
 from mcengine.controls.controls import Controls
-from mcengine.distributions import as_distribution
+from mcengine.distributions import Distribution, as_distribution
+from mcengine.distributions.protocol import has_density
 from mcengine.engine.budgets import Budget
 from mcengine.engine.estimate import estimate
 from mcengine.execution.settings import Execution
-from mcengine.gradients.checks import as_parameters, check_fixed_support, check_moves, problem_at
-from mcengine.gradients.ratio import BesideOne, ratio_gradient
+from mcengine.gradients.checks import as_parameters, check_fixed_support, pathwise_source
+from mcengine.gradients.ratio import WithOne, ratio_gradient
 from mcengine.gradients.samples import (
-    Image,
+    GivenParameters,
+    OfImage,
+    Parameters,
     PathwiseSample,
     PlainOf,
     ProposalOf,
     Score,
     ScoreSample,
     TargetOf,
+    TargetOfUniforms,
     Uniforms,
-    WeightOfImage,
 )
 from mcengine.inference.estimate import Estimate
 from mcengine.numerics.tracing import is_traced
 from mcengine.points import IID, Points
 from mcengine.problems.expectation import Expectation
+from mcengine.problems.protocol import Problem, check_problem
 from mcengine.weights.weighting import Raw, Weighting
 
 
-@no_type_check  # it checks its arguments in the user's words
 def estimate_gradient(
-    key: ArrayLike,
-    problem_of: Callable[[Any], Any],
-    parameters: Any,
-    proposal: Any = None,
+    key: PRNGKeyArray,
+    problem_of: Callable[[Any], Problem],
+    parameters: GivenParameters,
+    proposal: Distribution | Callable[[Any], Distribution] | None = None,
     *,
     form: str = "score",
     baseline: bool = False,
     budget: Budget,
     points: Points = IID(),
     weighting: Weighting = Raw(),
-    controls: Controls | None = None,
+    controls: ControlVariates | None = None,
     execution: Execution = Execution(),
 ) -> Estimate:
-    """Estimate mu(theta) = E_p[f(X)] and grad mu, p and f of `problem_of(theta)`, with an error bar for every entry.
+    """Estimate mu(theta) = E_p[f(X)] and grad mu, where p and f are those of `problem_of(theta)`.
 
-    Each sample's gradient is one more integrand, so intervals, ESS, k-hat, statuses, points and budgets are those of
-    `estimate`. With w = p / q and s(x) = grad log p(x), always at the given theta:
+    The gradient of each sample is one more output of an integrand, so intervals, ESS, k-hat, statuses, points and
+    budgets are those of `estimate`. With w = p / q and s(x) = grad log p(x), at the given theta:
 
-    - "score": x ~ q stays where it is; grad mu = E_q[w (grad f + f s)]. Needs a support that does not move.
-    - "pathwise": x = T_theta(v) moves with theta; grad mu = E_v[grad (w f)(T_theta(v))]. Needs a transport and an f
-      without jumps; where f is smooth it mostly has the smaller variance (for x^2 under N(m, 1), 4 against
+    - "score": x ~ q does not depend on theta; grad mu = E_q[w (grad f + f s)]. Needs a support that does not move.
+    - "pathwise": x = T_theta(v) depends on theta; grad mu = E_v[grad (w f)(T_theta(v))]. Needs a transport and an f
+      without jumps. For smooth f its variance is mostly smaller (for x^2 under N(m, 1), 4 instead of
       m^4 + 14 m^2 + 15).
+
+    Works inside `jit` and `vmap`; `jax.jacobian` of the gradient in the score form is the Hessian.
 
     **Arguments:**
 
+    - `key`: a key of `jax.random.key`.
     - `problem_of`: from parameters to an `Expectation`, `Integral` or `Probability`. A new lambda is a new compilation.
-    - `parameters` theta: a pytree of floats; the gradient has its structure.
+    - `parameters` theta: a pytree of floats and arrays of floats.
     - `proposal` q: a distribution, or a function of the parameters; None is plain Monte Carlo. In the score form it is
-      frozen: theta moves p and f, never the samples. In the pathwise form it must be a function.
-    - `baseline`: takes beta s(x), whose mean is 0, out of every output of the score form; beta comes from a pilot.
-    - `budget`, `points`, `weighting`, `controls`, `execution`: as in `estimate`. The means of `controls` are under the
-      target. Self-normalised weights give the gradient of the ratio, grad mu = E_p[grad f + f s] - mu E_p[s], for
-      targets known up to a constant (which may depend on theta); see `RatioGradient`.
+      held fixed: theta changes p and f, but not the samples. In the pathwise form it must be a function.
+    - `form`: "score" or "pathwise".
+    - `baseline`: subtracts beta s(x), whose mean is 0, from every output of the score form; a pilot estimates beta.
+    - `budget`, `points`, `execution`: as in `estimate`.
+    - `weighting`: as in `estimate`. Self-normalised weights, for targets known up to a constant (which may depend on
+      theta), give the gradient of the ratio, grad mu = E_p[grad f + f s] - mu E_p[s]; see `RatioGradient`.
+    - `controls`: as in `estimate`, with means under the target.
 
-    **Returns:** an `Estimate` of {"value": mu, "gradient": grad mu}; where f is an array, the gradient is a Jacobian as
-    `jax.jacobian` has it. It works inside `jit` and `vmap`; `jax.jacobian` of the score form's gradient is the Hessian.
+    **Returns:** an `Estimate` of {"value": mu, "gradient": grad mu}. The gradient has the structure of the parameters;
+    if f is an array it is a Jacobian, as `jax.jacobian` returns it.
 
-    **Raises:** `TypeError` for parameters that are no floats and a `problem_of` that returns no problem; `ValueError`
-    for the pathwise form of discrete samples, an indicator or a fixed proposal, and for the score form where the
-    support is seen to move and E_p[s] not to be 0.
+    **Raises:** `TypeError` for parameters that are not floats and a `problem_of` that does not return a problem;
+    `ValueError` for the pathwise form of discrete samples, an indicator or a fixed proposal, and for the score form if
+    the support moves and the sample mean of s is not 0.
 
-    When it lies: a jump of f that comes by `jnp.where` is invisible to the pathwise form, whose gradient then lacks
-    what happens at the jump; `Probability` raises instead. A parameter without effect has no hits, and that status.
+    Fails silently if f has a jump by `jnp.where` in the pathwise form: the gradient lacks the contribution of the jump
+    (`Probability` raises instead). A parameter without effect has the status of no hits.
 
     Source: P. Glasserman, Monte Carlo Methods in Financial Engineering, chapter 7; Mohamed et al. (2020), JMLR 21.
     """
     if weighting.self_normalised:
         if baseline:
             raise ValueError(
-                "estimate_gradient: the mean of the score, which the baseline takes for 0, is not known of a density "
-                "without its constant. Leave out baseline, or use raw weights of a normalised target."
+                "estimate_gradient: the baseline needs a score with mean 0, and the score of a density without its "
+                "constant has an unknown mean. Leave out baseline, or use raw weights of a normalised target."
             )
-        problem_at("estimate_gradient", problem_of, as_parameters("estimate_gradient", parameters))
-        problem_of = BesideOne(problem_of)
+        _problem_at(problem_of, as_parameters("estimate_gradient", parameters))
+        problem_of = WithOne(problem_of)
     problem, source, known = gradient_problem(problem_of, parameters, proposal, form=form, controls=controls)
     if baseline:
         known = _with_score(known, problem_of, parameters, form)
@@ -99,86 +108,112 @@ def estimate_gradient(
     return ratio_gradient(run) if weighting.self_normalised else run
 
 
-@no_type_check
 def gradient_problem(
-    problem_of: Callable[[Any], Any],
-    parameters: Any,
-    proposal: Any = None,
+    problem_of: Callable[[Any], Problem],
+    parameters: GivenParameters,
+    proposal: Distribution | Callable[[Any], Distribution] | None = None,
     *,
     form: str = "score",
-    controls: Controls | None = None,
-) -> tuple[Any, Any, Any]:
-    """(problem, proposal, controls) whose estimate is that of `estimate_gradient`: for `replicate`, and for sweeps."""
+    controls: ControlVariates | None = None,
+) -> tuple[Expectation, Distribution | None, ControlVariates | None]:
+    """(problem, proposal, controls) whose estimate is that of `estimate_gradient`: for `replicate`, and for sweeps.
+
+    **Arguments and errors:** as in `estimate_gradient`.
+    """
     if form not in ("score", "pathwise"):
         raise ValueError(f"estimate_gradient: form must be 'score' or 'pathwise', got {form!r}.")
-    parameters = as_parameters("estimate_gradient", parameters)
-    problem = problem_at("estimate_gradient", problem_of, parameters)
-    moving = callable(proposal) and not hasattr(proposal, "log_prob")
+    theta = as_parameters("estimate_gradient", parameters)
+    problem = _problem_at(problem_of, theta)
+    proposal_of = proposal if callable(proposal) and not has_density(proposal) else None
     if form == "pathwise":
-        return _pathwise(problem_of, parameters, problem, proposal, moving, controls)
-    check_fixed_support("estimate_gradient", TargetOf(problem_of), parameters)
-    source = proposal(parameters) if moving else proposal
-    if source is None and (is_traced(parameters) or problem.plain is not problem.target):
-        # Traced: whoever differentiates again gets the Hessian, and not a pathwise derivative of the score.
+        if proposal is not None and proposal_of is None:
+            raise ValueError(
+                "estimate_gradient: the samples of a fixed proposal do not move with the parameters. Use form='score', "
+                "or give the proposal of the pathwise form as a function of the parameters."
+            )
+        return _pathwise_problem(problem_of, theta, proposal_of, controls)
+    check_fixed_support("estimate_gradient", TargetOf(problem_of), theta)
+    source = proposal if proposal_of is None else proposal_of(theta)
+    if source is None and (is_traced(theta) or problem.plain is not problem.target):
+        # With traced parameters a second derivative is then the Hessian, and not a pathwise derivative of the score.
         source = problem.plain
-    source = None if source is None else _frozen(as_distribution(source))
-    return Expectation(ScoreSample(problem_of, parameters), problem.target), source, controls
+    source = None if source is None else _without_gradient(as_distribution(source))
+    return Expectation(ScoreSample(problem_of, theta), problem.target), source, controls
 
 
-def score_control(problem_of: Callable[[Any], Any], parameters: Any, pilot: int | None = None) -> Controls:
-    """grad log p(x) as controls, whose means under p are 0: what `baseline=True` adds to the score form."""
-    parameters = as_parameters("estimate_gradient", parameters)
-    return Controls(Score(TargetOf(problem_of), parameters), jax.tree.map(jnp.zeros_like, parameters), pilot)
+def score_control(
+    problem_of: Callable[[Any], Problem], parameters: GivenParameters, pilot: int | None = None
+) -> Controls:
+    """grad log p(x) as controls, with means 0 under p: what `baseline=True` adds to the score form.
+
+    **Arguments:** `problem_of` and `parameters` as in `estimate_gradient`; `pilot` as in `Controls`.
+    """
+    theta = as_parameters("estimate_gradient", parameters)
+    return Controls(Score(TargetOf(problem_of), theta), jax.tree.map(jnp.zeros_like, theta), pilot)
 
 
-def _pathwise(problem_of, parameters, problem, proposal, moving: bool, controls) -> tuple[Any, Any, Any]:
-    if proposal is not None and not moving:
-        raise ValueError(
-            "estimate_gradient: the samples of a fixed proposal do not move with the parameters. Use form='score', or "
-            "give the proposal of the pathwise form as a function of the parameters."
-        )
-    source_of = PlainOf(problem_of) if proposal is None else ProposalOf(proposal)
-    source = source_of(parameters)
-    check_moves("estimate_gradient", source)
+def _problem_at(problem_of: Callable[[Any], Problem], parameters: Parameters) -> Problem:
+    """`problem_of(parameters)`, checked."""
+    if not callable(problem_of):
+        raise TypeError(f"estimate_gradient: problem_of must be a function of the parameters, got {problem_of!r}.")
+    return check_problem("estimate_gradient: problem_of must return", problem_of(parameters))
+
+
+def _pathwise_problem(
+    problem_of: Callable[[Any], Problem],
+    parameters: Parameters,
+    proposal_of: Callable[[Any], Distribution] | None,
+    controls: ControlVariates | None,
+) -> tuple[Expectation, Distribution | None, Controls | None]:
+    source_of = PlainOf(problem_of) if proposal_of is None else ProposalOf(proposal_of)
+    problem, source = problem_of(parameters), pathwise_source("estimate_gradient", source_of(parameters))
     uniforms = Uniforms(source.num_uniforms)
-    weighted = proposal is not None or problem.plain is not problem.target
-    integrand = PathwiseSample(problem_of, source_of, parameters, weighted)
+    is_weighted = proposal_of is not None or problem.plain is not problem.target
+    integrand = PathwiseSample(problem_of, source_of, parameters, is_weighted)
+    known = None
     if controls is not None:
-        _require_functions(controls)
-        controls = Controls(Image(controls.function, source), controls.means, controls.pilot)
-    if not weighted:
-        return Expectation(integrand, uniforms), None, controls
-    return Expectation(integrand, WeightOfImage(problem.target, source)), uniforms, controls
+        functions = _require_functions(controls)
+        known = Controls(OfImage(functions.function, source), functions.means, functions.pilot)
+    if not is_weighted:
+        return Expectation(integrand, uniforms), None, known
+    return Expectation(integrand, TargetOfUniforms(problem.target, source)), uniforms, known
 
 
-class _Together(eqx.Module):
+class _Both(eqx.Module):
     """x -> (first(x), second(x))."""
 
     first: Callable[[Any], Any]
     second: Callable[[Any], Any]
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> tuple[Any, Any]:
         return self.first(x), self.second(x)
 
 
-def _with_score(controls: Any, problem_of: Any, parameters: Any, form: str) -> Controls:
+def _with_score(
+    controls: ControlVariates | None,
+    problem_of: Callable[[Any], Problem],
+    parameters: GivenParameters,
+    form: str,
+) -> Controls:
+    """The controls together with the score."""
     if form != "score":
         raise ValueError("estimate_gradient: the baseline is a control of the score form; the pathwise form has none.")
     score = score_control(problem_of, parameters)
     if controls is None:
         return score
-    _require_functions(controls)
-    both = _Together(controls.function, score.function)
-    return Controls(both, (controls.means, score.means), controls.pilot)
+    functions = _require_functions(controls)
+    both = _Both(functions.function, score.function)
+    return Controls(both, (functions.means, score.means), functions.pilot)
 
 
-def _require_functions(controls: Any) -> None:
+def _require_functions(controls: ControlVariates) -> Controls:
     if not isinstance(controls, Controls):
         raise TypeError(
-            "estimate_gradient: controls must be mc.Controls(function, means) for the pathwise form and beside the "
-            f"baseline, got {controls!r}."
+            "estimate_gradient: controls must be mc.Controls(function, means) for the pathwise form and together with "
+            f"the baseline, got {controls!r}."
         )
+    return controls
 
 
-def _frozen(distribution: Any) -> Any:
+def _without_gradient(distribution: Distribution) -> Distribution:
     return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_inexact_array(x) else x, distribution)

@@ -1,4 +1,4 @@
-"""The gradient of a self-normalised estimate, from means of the same samples and how these vary together."""
+"""The gradient of a self-normalised estimate, from weighted means of the same samples and their covariances."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,48 +9,50 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mcengine.inference.covariance import delta_method
+from mcengine.distributions.protocol import Density
+from mcengine.gradients.samples import Parameters
 from mcengine.inference.estimate import Estimate
+from mcengine.numerics.arrays import NumberTree
+from mcengine.problems.protocol import Problem
+
+# A leaf of an estimate, of one output or many.
+Leaf = jax.Array | np.ndarray | np.number
 
 
-class BesideOne(eqx.Module):
-    """theta -> the problem with f(x) = {"f": f(x), "one": 1}. The gradient of the second is the score's mean."""
+class WithOne(eqx.Module):
+    """theta -> the problem with f(x) = {"f": f(x), "one": 1}. The gradient of E[1] is the mean of the score."""
 
-    problem_of: Callable[[Any], Any]
+    problem_of: Callable[[Any], Problem]
 
-    def __call__(self, parameters):
-        return _BesideOne(self.problem_of(parameters))
+    def __call__(self, parameters: Parameters) -> Problem:
+        return _WithOne(self.problem_of(parameters))
 
 
-class _BesideOne(eqx.Module):
-    problem: Any
+class _WithOne(Problem):
+    problem: Problem
 
     @property
-    def target(self):
+    def target(self) -> Density:
         return self.problem.target
 
     @property
-    def plain(self):
+    def plain(self) -> Density:
         return self.problem.plain
 
-    @property
-    def value_bound(self) -> None:
-        return None
-
-    def integrand(self, x):
+    def integrand(self, x: Any) -> dict[str, Any]:
         return {"f": self.problem.integrand(x), "one": jnp.ones(())}
 
 
 class RatioGradient(Estimate):
     """{"value": R, "gradient": grad R} of a self-normalised mean R = E_p[f]; error bars by the delta method.
 
-    grad R = E_p[grad f + f s] - R E_p[s] with self-normalised means and s = grad log of p as it is given: the second
-    mean is the gradient of the constant that is not known. What is said of a gradient's samples (ESS, k-hat, largest
-    share, status) is the worse of what is said of both.
+    grad R = E_p[grad f + f s] - R E_p[s] with self-normalised means and s = grad log p for the unnormalised p; E_p[s]
+    is the gradient of the log of the unknown constant. The diagnostics of a gradient (ESS, k-hat, largest share,
+    status) are the worse ones of its two means.
     """
 
     def merge(self, other: Estimate) -> Estimate:
-        """Refused: the pieces' gradients are no means.
+        """Not available: gradients of two runs cannot be averaged.
 
         **Raises:** `TypeError`.
         """
@@ -58,17 +60,18 @@ class RatioGradient(Estimate):
 
 
 def ratio_gradient(run: Estimate) -> RatioGradient:
-    """From the estimate of {"value", "gradient"} of `BesideOne`, with all covariances."""
+    """The gradient from the estimate of {"value", "gradient"} of `WithOne`, with full covariance."""
     xp = jnp if isinstance(run.num_samples, jax.Array) else np
     batch = np.ndim(run.num_samples)
-    value, std_error = delta_method(_gradient, run.value, run.std_error, run.summary, run.spec)
+    made = run.function_of(_gradient)
+    value, std_error = made.value, made.std_error
 
-    def worse(choose: Callable[[Any, Any], Any], field: Any) -> dict[str, Any]:
-        """`choose` of the two means behind every gradient; the score's counts only where there is one."""
+    def worse(choose: Callable[..., Leaf], field: NumberTree) -> dict[str, NumberTree]:
+        """`choose` between the two means of every gradient; the score has a diagnostic only if it is not always 0."""
 
-        def of_both(ours, score, hits):
-            ours, score, hits = (_aligned(x, ours, batch) for x in (ours, score, hits))
-            return xp.where(hits > 0, choose(ours, score), ours)[()]
+        def of_both(of_f: Leaf, of_score: Leaf, hits: Leaf) -> Leaf:
+            aligned, of_score, hits = (_align_axes(x, of_f, batch) for x in (of_f, of_score, hits))
+            return xp.where(hits > 0, choose(aligned, of_score), aligned)[()]
 
         (f, scores), hits = (field["gradient"][name] for name in ("f", "one")), run.num_hits["gradient"]["one"]
         per_output = jax.tree.map(lambda _, of_f: jax.tree.map(of_both, of_f, scores, hits), field["value"]["f"], f)
@@ -88,22 +91,22 @@ def ratio_gradient(run: Estimate) -> RatioGradient:
     )  # fmt: skip
 
 
-def _first(ours: Any, score: Any) -> Any:
-    return ours
+def _first(of_f: Leaf, of_score: Leaf) -> Leaf:
+    return of_f
 
 
-def _gradient(means: Any) -> dict[str, Any]:
+def _gradient(means: NumberTree) -> dict[str, NumberTree]:
     """grad R from the means."""
     scores = means["gradient"]["one"]
 
-    def of_output(ratio, of_f):
+    def of_output(ratio: Leaf, of_f: NumberTree) -> NumberTree:
         return jax.tree.map(lambda mean, score: mean - jnp.multiply.outer(ratio, score), of_f, scores)
 
     ratio = means["value"]["f"]
     return {"value": ratio, "gradient": jax.tree.map(of_output, ratio, means["gradient"]["f"])}
 
 
-def _aligned(leaf: Any, like: Any, batch: int) -> Any:
-    """The parameter's own axes last, behind those of a batch and of the output."""
+def _align_axes(leaf: Leaf, like: Leaf, batch: int) -> Leaf:
+    """The leaf with axes of length 1 for those of the output in `like`, between the batch and the parameter."""
     missing = np.ndim(like) - np.ndim(leaf)
     return leaf.reshape(*leaf.shape[:batch], *(1,) * missing, *leaf.shape[batch:]) if missing else leaf

@@ -4,11 +4,11 @@ A 95 % interval looked at until it is short covers .86 to .92 of the time on hea
 spread happens to look small. These are wider, and right all the same.
 """
 
-from typing import Any
-
 import equinox as eqx
 import numpy as np
 from scipy import special
+
+from mcengine.numerics.arrays import Numbers
 
 
 def mixture_variance(first_look: int, level: float) -> float:
@@ -24,7 +24,7 @@ def mixture_variance(first_look: int, level: float) -> float:
 TIGHT_AT = 8.0
 
 
-def asymptotic_width(std_error: Any, num_units: Any, rho_squared: Any, level: float) -> Any:
+def asymptotic_width(std_error: Numbers, num_units: Numbers, rho_squared: Numbers, level: float) -> Numbers:
     """Half-width of the asymptotic confidence sequence at n units.
 
     sd sqrt(2 (n rho^2 + 1) / (n^2 rho^2) log(sqrt(n rho^2 + 1) / alpha)) with sd = std_error sqrt(n). Right for all n
@@ -36,13 +36,13 @@ def asymptotic_width(std_error: Any, num_units: Any, rho_squared: Any, level: fl
     return np.asarray(std_error) * np.sqrt(2.0 * grown / (n * rho_squared) * np.log(np.sqrt(grown) / (1.0 - level)))
 
 
-def level_of_look(level: float, look: Any) -> Any:
+def level_of_look(level: float, look: Numbers) -> Numbers:
     """The level of look 1, 2, ... whose errors together are at most 1 - level: alpha / (k (k + 1)) each."""
     look = np.asarray(look, np.float64)
     return 1.0 - (1.0 - level) / (look * (look + 1.0))
 
 
-def bernstein_width(variance: Any, num_units: Any, largest: Any, level: Any) -> Any:
+def bernstein_width(variance: Numbers, num_units: Numbers, largest: Numbers, level: Numbers) -> Numbers:
     """Half-width for the mean of n independent values in [0, largest], right for every n and law.
 
     sqrt(2 V log(4 / alpha) / n) + 7 B log(4 / alpha) / (3 (n - 1)), V their variance: the empirical Bernstein bound on
@@ -58,7 +58,7 @@ class Asymptotic(eqx.Module):
 
     rho_squared: float = eqx.field(static=True)
 
-    def half_width(self, std_error: Any, num_units: Any, largest: Any, level: float) -> Any:
+    def half_width(self, std_error: Numbers, num_units: Numbers, largest: Numbers, level: float) -> Numbers:
         """Half the length of the interval."""
         return asymptotic_width(std_error, num_units, self.rho_squared, level)
 
@@ -68,7 +68,7 @@ class FiniteSample(eqx.Module):
 
     look: int | None = eqx.field(static=True, default=None)
 
-    def half_width(self, std_error: Any, num_units: Any, largest: Any, level: float) -> Any:
+    def half_width(self, std_error: Numbers, num_units: Numbers, largest: Numbers, level: float) -> Numbers:
         """Half the length of the interval."""
         variance = np.nan_to_num(np.asarray(std_error)) ** 2 * num_units
         level = level if self.look is None else level_of_look(level, self.look)
@@ -84,7 +84,7 @@ class FewUnits(eqx.Module):
     right one are in question: with 8 units 3.8 to 4.4 % of the 95 % intervals miss (`tests/test_tolerance.py`).
     """
 
-    def half_width(self, std_error: Any, num_units: Any, largest: Any, level: float) -> Any:
+    def half_width(self, std_error: Numbers, num_units: Numbers, largest: Numbers, level: float) -> Numbers:
         """Half the length of the interval."""
 
         tail = 0.25 * (1.0 - level)

@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from mcengine.inference.betting import Betting
+from mcengine.inference.confidence_sequences import Asymptotic, FewUnits, FiniteSample
 from mcengine.inference.estimate import Estimate, finish
 from mcengine.inference.spec import EstimateSpec
 from mcengine.summaries.from_arrays import summary_of_arrays
@@ -19,7 +21,7 @@ def estimate_of_arrays(
     below: np.ndarray | None = None,
     covariance: str | None = "diagonal",
     largest: float | None = None,
-    sequence: Any = None,
+    sequence: Asymptotic | FewUnits | FiniteSample | Betting | None = None,
 ) -> Estimate:
     """mean(w f), or mean(w f) / mean(w below); `values` a tree of arrays [n, ...], `log_w` and `below` [n]."""
     leaves, treedef = jax.tree.flatten(values)
@@ -27,7 +29,7 @@ def estimate_of_arrays(
     divided = below is not None
     if divided:
         # The mean weight would cancel.
-        weighting = getattr(weighting, "of", weighting)
+        weighting = weighting.without_normalisation
         columns = np.concatenate([columns, np.asarray(below, np.float64)[None]])
     spec = EstimateSpec(
         treedef=treedef,
@@ -41,7 +43,7 @@ def estimate_of_arrays(
         sequence=sequence,
         divided=divided,
     )
-    return finish(summary_of_arrays(log_w, columns, weighting, covariance, int(divided)), spec, np)
+    return finish(summary_of_arrays(log_w, columns, weighting, covariance, num_denominators=int(divided)), spec)
 
 
 def columns_of(leaves: list[Any]) -> np.ndarray:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from mcengine.summaries.columns import AnyArray
+from mcengine.numerics.arrays import AnyArray, namespace
 
 
 class EstimateSpec(eqx.Module):
@@ -40,9 +40,9 @@ class EstimateSpec(eqx.Module):
     def num_outputs(self) -> int:
         return sum(math.prod(shape) for shape in self.shapes)
 
-    def unflatten(self, columns: Any, xp: Any) -> Any:
+    def unflatten(self, columns: AnyArray) -> Any:
         """The last axis of `columns` as the integrand's value; leading axes (of a vmap) stay in front."""
-        leaves, start = [], 0
+        xp, leaves, start = namespace(columns), [], 0
         for shape in self.shapes:
             size = math.prod(shape)
             part = columns[..., start : start + size]

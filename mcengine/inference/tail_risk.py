@@ -1,62 +1,60 @@
 """Quantiles and expected shortfall of weighted losses, with error bars and a status."""
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar
 
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Float, Integer
 
-from mcengine.inference.finalise import MAX_TIED
 from mcengine.inference.from_arrays import estimate_of_arrays
 from mcengine.inference.intervals import student_interval
+from mcengine.inference.residuals import sample_residuals
+from mcengine.inference.result import Result
 from mcengine.inference.status import MIN_HITS, MIN_UNITS, Status
+from mcengine.inference.unit_checks import MAX_TIED
+from mcengine.numerics.arrays import Numbers, NumberTree
 from mcengine.weights.weighting import Raw, Weighting
 
+Kept = TypeVar("Kept", bound=eqx.Module)
+Levels = dict[str, Float[np.ndarray, "*batch levels"]]
 
-class RiskEstimate(eqx.Module):
-    """Quantiles and expected shortfalls, with error bars and how far to trust them.
 
-    - `value` and `std_error`: dicts with `quantile` and `shortfall`, [levels]. An error is NaN where nothing was seen
-      to vary: with one unit, or units that are equal by chance; of a shortfall with no loss above the quantile and
-      fewer than 30 at it.
-    - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of the losses beyond each quantile, the worse of both figures;
+class RiskEstimate(Result):
+    """Quantiles and expected shortfalls of a loss, with error bars and diagnostics.
+
+    - `value` and `std_error`: dicts with `quantile` and `shortfall`, [levels]. An error is NaN with one unit, with
+      units that are equal by chance, and for the shortfall with no loss above the quantile and fewer than 30 at it.
+    - `interval(level)`: dicts like `value`; Woodruff's for the quantile, Student-t over units for the shortfall. A
+      quantile's side is infinite where the samples do not reach it; both are where the error is NaN.
+    - `ess`, `pareto_k`, `max_weight_share`, `num_hits`: of the losses beyond each quantile, the worse of the two
+      figures.
     - `status_codes`, `status`, `ok`, `num_samples`, `num_units`, `seconds` as in `mc.Estimate`.
     """
 
     levels: tuple[float, ...] = eqx.field(static=True)
-    value: dict[str, np.ndarray]
-    std_error: dict[str, np.ndarray]
-    ess: np.ndarray
-    pareto_k: np.ndarray
-    max_weight_share: np.ndarray
-    num_hits: np.ndarray
-    num_samples: Any
-    num_units: Any
-    num_nonfinite: Any
-    status_codes: np.ndarray
+    value: Levels
+    std_error: Levels
+    ess: Float[np.ndarray, "*batch levels"]
+    pareto_k: Float[np.ndarray, "*batch levels"]
+    max_weight_share: Float[np.ndarray, "*batch levels"]
+    num_hits: Float[np.ndarray, "*batch levels"]
+    num_samples: Numbers
+    num_units: Numbers
+    num_nonfinite: Numbers
+    status_codes: Integer[np.ndarray, "*batch levels"]
     seconds: float | None
-    losses: np.ndarray
-    exceedance: np.ndarray
+    losses: Float[np.ndarray, "*batch n"]
+    exceedance: Float[np.ndarray, "*batch n"]
 
     @property
-    def status(self) -> Status:
-        """The gravest status over all levels."""
-        return Status(int(np.max(self.status_codes)))
+    def _num_batch_axes(self) -> int:
+        return self.losses.ndim - 1
 
-    @property
-    def ok(self) -> bool:
-        """Whether nothing speaks against the intervals."""
-        return self.status == Status.OK
-
-    def interval(self, level: float = 0.95) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """(low, high), dicts like `value`.
-
-        A quantile's side is infinite where the samples do not reach it; both are where the error is NaN.
-        """
-        if not 0.0 < level < 1.0:
-            raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
-        if self.losses.ndim > 1:  # of replicates
+    def _interval(self, level: float) -> tuple[Levels, Levels]:
+        if self._num_batch_axes:
             sides = [_of_replicate(self, i).interval(level) for i in range(len(self.losses))]
             low, high = (jax.tree.map(lambda *leaves: np.stack(leaves), *side) for side in zip(*sides, strict=True))
             return low, high
@@ -77,23 +75,15 @@ class RiskEstimate(eqx.Module):
             return np.nan
         return np.inf if beyond <= 0 else quantile(self.losses, self.exceedance, beyond)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain Python numbers and lists, ready for JSON (non-finite ones become None)."""
+    def _entries(self) -> dict[str, NumberTree | list]:
         low, high = self.interval()
         columns = {f"{name}_{what}": tree[name] for what, tree in (("low", low), ("high", high)) for name in low}
         columns |= {**self.value, **{f"{name}_std_error": error for name, error in self.std_error.items()}}
         columns |= {name: getattr(self, name) for name in ("ess", "pareto_k", "max_weight_share", "num_hits")}
-        plain = {name: [float(x) if np.isfinite(x) else None for x in column] for name, column in columns.items()}
         counts = {name: int(getattr(self, name)) for name in ("num_samples", "num_units", "num_nonfinite")}
-        return {"levels": list(self.levels), **plain, **counts, "status": str(self.status),
-                "sentence": self.status.sentence, "seconds": self.seconds}  # fmt: skip
+        return {"levels": list(self.levels), **columns, **counts}
 
-    def __repr__(self) -> str:
-        return str(self)
-
-    def __str__(self) -> str:
-        if self.losses.ndim > 1:
-            return f"RiskEstimate of {len(self.losses)} replicates; see .value, .std_error, .status_codes."
+    def _lines(self) -> list[str]:
         low, high = self.interval()
         lines = [
             f"{a:.6g}: " + "   ".join(
@@ -101,23 +91,30 @@ class RiskEstimate(eqx.Module):
             ) + f"   hits {self.num_hits[i]:,.0f}   ESS {self.ess[i]:,.0f}"
             for i, a in enumerate(self.levels)
         ]  # fmt: skip
-        return "\n".join([*lines, f"{self.num_samples:,} samples   status: {self.status.sentence}"])
+        return [*lines, f"{self.num_samples:,} samples"]
 
 
 def risk_of_arrays(
-    log_w: np.ndarray | None,
-    losses: np.ndarray,
+    log_w: Float[np.ndarray, " n"] | None,
+    losses: Float[np.ndarray, " n"],
     levels: tuple[float, ...],
     weighting: Weighting = Raw(),
+    *,
     unit_size: int = 1,
 ) -> RiskEstimate:
-    """Quantiles and shortfalls of weighted losses [n], in units of `unit_size` samples, and how far to trust them."""
+    """Quantiles and expected shortfalls of weighted losses, with error bars and diagnostics.
+
+    **Arguments:** `log_w`, log-weights [n], None where all are 0; `losses` [n]; `levels` between 0 and 1; `weighting`,
+    raw or self-normalised; `unit_size`, how many consecutive samples are one unit.
+    """
     start = time.perf_counter()
     usable = np.isfinite(losses) if log_w is None else np.isfinite(losses) & ~np.isnan(log_w) & (log_w < np.inf)
-    if not usable.all():  # left out, and said so by the status
+    if not usable.all():  # left out, with a status
         log_w = np.where(usable, 0.0 if log_w is None else log_w, -np.inf)
         losses = np.where(usable, losses, np.min(losses[usable], initial=0.0))
-    values, errors, ordered, exceedance = tail_risk(log_w, losses, levels, unit_size, weighting.self_normalised)
+    values, errors, ordered, exceedance = tail_risk(
+        log_w, losses, levels, unit_size=unit_size, self_normalised=weighting.self_normalised
+    )
     found = np.isfinite(values["quantile"])
     v = np.where(found, values["quantile"], np.inf)
     excess = np.where(found, np.maximum(losses[:, None] - np.where(found, v, 0.0), 0.0), 0.0)
@@ -125,7 +122,7 @@ def risk_of_arrays(
     beyond = estimate_of_arrays(log_w, excess, weighting)
     # An atom at the quantile may leave nothing beyond it.
     both = np.asarray(beyond.num_hits) > 0
-    # Of an indicator that is 1 throughout, as below an atom, nothing is lost by rounding.
+    # An indicator that is 1 for all samples, as below an atom, has no rounding errors.
     codes = np.where(tail.status_codes == Status.ROUNDING, Status.OK, tail.status_codes)
     codes = np.where(both, np.maximum(codes, beyond.status_codes), codes)
     num_units = len(losses) // unit_size
@@ -149,8 +146,8 @@ def risk_of_arrays(
     )
 
 
-def stack_risk_estimates(results: list[RiskEstimate]) -> RiskEstimate:
-    """Estimates from independent runs in one, with a leading axis, as `mc.replicate` gives it; `seconds` of all."""
+def stack_results(results: Sequence[Kept]) -> Kept:
+    """Estimates from independent runs in one, with a leading axis; `seconds` is the sum of theirs."""
     bare = [eqx.tree_at(lambda r: r.seconds, result, 0.0) for result in results]
     stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *bare)
     return eqx.tree_at(lambda r: r.seconds, stacked, sum(result.seconds or 0.0 for result in results))
@@ -161,7 +158,7 @@ def _of_replicate(results: RiskEstimate, i: int) -> RiskEstimate:
     return eqx.tree_at(lambda r: r.seconds, one, None)
 
 
-def quantile(losses: np.ndarray, exceedance: np.ndarray, beyond: float) -> float:
+def quantile(losses: Float[np.ndarray, " n"], exceedance: Float[np.ndarray, " n"], beyond: float) -> float:
     """inf {t : P(L > t) <= beyond} from losses in descending order and P(L >= losses_i); -inf where all are rarer."""
     # 1 - 0.9 is a little less than a tenth.
     i = np.searchsorted(exceedance, beyond * (1.0 + 1e-9), side="right")
@@ -169,7 +166,12 @@ def quantile(losses: np.ndarray, exceedance: np.ndarray, beyond: float) -> float
 
 
 def tail_risk(
-    log_w: np.ndarray | None, losses: np.ndarray, levels: tuple[float, ...], unit_size: int, self_normalised: bool
+    log_w: Float[np.ndarray, " n"] | None,
+    losses: Float[np.ndarray, " n"],
+    levels: tuple[float, ...],
+    *,
+    unit_size: int,
+    self_normalised: bool,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """(values, standard errors, losses in descending order, P(L >= losses_i)) of finite weighted losses, all [n]."""
     n = len(losses)
@@ -185,35 +187,33 @@ def tail_risk(
         beyond = 1.0 - level
         v = quantile(ordered, exceedance, beyond)
         excess = w * np.maximum(losses - v, 0.0) / beyond if np.isfinite(v) else np.full(n, np.nan)
-        # Of what lies beyond v, or from v on where v is the largest loss seen.
+        # The losses above v; and those of at least v, for where v is the largest one.
         tails = [w * (losses > v), w * (losses >= v)]
         values["quantile"].append(v)
         values["shortfall"].append(v + excess.mean())
         if self_normalised:
-            # The residuals of a ratio: what is left once the mean weight is known to be 1.
-            excess = excess - (w - 1.0) * excess.mean()
-            tails = [tail - (w - 1.0) * tail.mean() for tail in tails]
+            excess, *tails = (sample_residuals(y, w) for y in (excess, *tails))
         step = max(_unit_error(tail, unit_size) for tail in tails)
         if step == 0.0 and unit_size > 1 and n // unit_size < MAX_TIED:
-            step = np.nan  # units that are equal by chance prove nothing
+            step = np.nan  # units that are equal by chance
         errors["exceedance"].append(step)
-        # A level beyond the sample: nothing above its largest loss, and no atom there, is no proof of nothing.
+        # At a level beyond the sample there is no loss above the largest, and no atom there: the error is unknown.
         beyond_sample = np.max(losses) <= v and np.sum(losses >= v) < MIN_HITS
         errors["shortfall"].append(np.nan if beyond_sample else _unit_error(excess, unit_size))
-        # A unit of the error in P(L > v) moves the quantile by this much.
-        errors["quantile"].append(_moves(ordered, exceedance, beyond, step or 1.0 / n))
+        # An error of P(L > v) moves the quantile by this much.
+        errors["quantile"].append(_shift(ordered, exceedance, beyond, step or 1.0 / n))
     as_arrays = [{name: np.asarray(column) for name, column in tree.items()} for tree in (values, errors)]
     return as_arrays[0], as_arrays[1], ordered, exceedance
 
 
-def _moves(losses: np.ndarray, exceedance: np.ndarray, beyond: float, step: float) -> float:
-    """Half of what the quantile moves from `step` above to `step` below; NaN where that is unknown."""
+def _shift(losses: Float[np.ndarray, " n"], exceedance: Float[np.ndarray, " n"], beyond: float, step: float) -> float:
+    """Half of the shift of the quantile from `step` above to `step` below; NaN where the step is unknown."""
     if np.isnan(step):
         return np.nan
     sides = [quantile(losses, exceedance, max(beyond + sign * step, 0.0)) for sign in (1, -1)]
     return 0.5 * (sides[1] - sides[0])
 
 
-def _unit_error(y: np.ndarray, unit_size: int) -> float:
+def _unit_error(y: Float[np.ndarray, " n"], unit_size: int) -> float:
     units = y[: len(y) - len(y) % unit_size].reshape(-1, unit_size).mean(axis=1)
     return float(units.std(ddof=1) / np.sqrt(len(units))) if len(units) > 1 else np.nan

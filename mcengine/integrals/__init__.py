@@ -1,4 +1,4 @@
-"""Areas and volumes with exact values, a file for each curve or family, and the proposals that suit them."""
+"""Integrals with exact values, one file for each curve or family, with proposals and control variates for them."""
 
 from mcengine.integrals.genz import (
     genz_continuous,

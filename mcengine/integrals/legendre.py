@@ -1,4 +1,4 @@
-"""Legendre polynomials as controls of any integral over a finite box: their integrals are 0."""
+"""Legendre polynomials as control variates of any integral over a finite box: their integrals are 0."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcengine.controls.controls import MAX_CONTROLS, Controls
-from mcengine.numerics.values import as_parameter, concrete
+from mcengine.numerics.values import Scalar, as_parameter, concrete
 from mcengine.problems.integral import Integral
 
 
 class Legendre(eqx.Module):
-    """h(x) = P_k(s_i), k = 1..degree, for every coordinate i, with s from -1 to 1 across the box."""
+    """h(x) = P_k(s_i), k = 1..degree, for every coordinate i; s_i goes from -1 to 1 across the box."""
 
     lower: Float[Array, "..."] = eqx.field(converter=as_parameter)
     upper: Float[Array, "..."] = eqx.field(converter=as_parameter)
@@ -19,21 +19,24 @@ class Legendre(eqx.Module):
 
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "degree ..."]:
         s = 2.0 * (x - self.lower) / (self.upper - self.lower) - 1.0
-        before, last, found = jnp.ones_like(s), s, [s]
+        previous, last, polynomials = jnp.ones_like(s), s, [s]
         for k in range(1, self.degree):
             # Bonnet: (k + 1) P_(k+1) = (2 k + 1) s P_k - k P_(k-1).
-            before, last = last, ((2 * k + 1) * s * last - k * before) / (k + 1)
-            found.append(last)
-        return jnp.stack(found)
+            previous, last = last, ((2 * k + 1) * s * last - k * previous) / (k + 1)
+            polynomials.append(last)
+        return jnp.stack(polynomials)
 
 
-def legendre(problem: Integral, degree=None, pilot: int | None = None) -> Controls:
-    """Polynomials of each coordinate up to `degree`, orthogonal, of integral 0: the smooth part of f along each axis.
+def legendre(problem: Integral, degree: Scalar | None = None, pilot: int | None = None) -> Controls:
+    """The Legendre polynomials of each coordinate up to `degree`: they remove the smooth part of f along each axis.
 
-    What they leave is what f does where coordinates meet, and whatever is too steep for the degree. By default the
-    degree is the largest, up to 8, that gives no more than the 16 controls that there may be.
+    The interactions of coordinates remain, and everything too steep for the degree.
 
-    **Raises:** `TypeError` for what is no `Integral`; `ValueError` for a box without end, and for too many controls.
+    **Arguments:** `problem` over a finite box; `degree`, by default the largest one up to 8 that gives at most 16
+    controls; `pilot` as in `Controls`.
+
+    **Raises:** `TypeError` for a problem that is not an `Integral`; `ValueError` for an infinite box and for too many
+    controls.
     """
     if not isinstance(problem, Integral):
         raise TypeError(f"legendre: the problem must be an Integral, not {type(problem).__name__}.")

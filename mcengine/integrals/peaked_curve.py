@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from mcengine.numerics.values import as_parameter
+from mcengine.numerics.values import Scalar, as_parameter
 from mcengine.problems.integral import Integral
 
 
@@ -27,27 +27,30 @@ class PeakedCurve(eqx.Module):
 
     @property
     def spread(self) -> Float[Array, ""]:
-        """Standard deviation of the normal law that has the shape of the peak."""
+        """Standard deviation of the normal distribution with the shape of the peak."""
         return 1.0 / jnp.sqrt(2.0 * self.sharpness)
 
 
-def peaked_curve(sharpness=50.0, peak=0.7, floor=0.1) -> Integral:
+def peaked_curve(sharpness: Scalar = 50.0, peak: Scalar = 0.7, floor: Scalar = 0.1) -> Integral:
     """int_0^1 exp(-sharpness (x - peak)^2) + floor dx = `peaked_curve_area`.
+
+    **Arguments:** any of them may be traced; the problem then has no exact value.
 
     **Raises:** `ValueError` unless sharpness > 0 and peak and floor are finite.
     """
     parameters = {"sharpness": sharpness, "peak": peak, "floor": floor}
-    known = not any(isinstance(value, Tracer) for value in parameters.values())  # not inside jit or vmap
-    if known:
+    is_known = not any(isinstance(value, Tracer) for value in parameters.values())  # traced in jit, vmap and grad
+    if is_known:
         for name, value in parameters.items():
             if not math.isfinite(value):
                 raise ValueError(f"peaked_curve: {name} must be finite, got {value}.")
         if not sharpness > 0:
             raise ValueError(f"peaked_curve: sharpness must be positive, got {sharpness}.")
-    return Integral(PeakedCurve(**parameters), 0.0, 1.0, exact=peaked_curve_area(**parameters) if known else None)
+    exact = peaked_curve_area(*map(float, parameters.values())) if is_known else None
+    return Integral(PeakedCurve(**parameters), 0.0, 1.0, exact=exact)
 
 
-def peaked_curve_area(sharpness, peak, floor) -> float:
+def peaked_curve_area(sharpness: float, peak: float, floor: float) -> float:
     """sqrt(pi / sharpness) / 2 [erf(root (1 - peak)) + erf(root peak)] + floor, with root = sqrt(sharpness)."""
     root = math.sqrt(sharpness)
     return math.sqrt(math.pi) / (2 * root) * (math.erf(root * (1 - peak)) + math.erf(root * peak)) + floor

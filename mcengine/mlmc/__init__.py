@@ -1,4 +1,4 @@
-"""Multilevel Monte Carlo: a fine model as a coarse one plus corrections, each with the samples that it is worth."""
+"""Multilevel Monte Carlo: a coarse model plus corrections towards a fine one, with optimal sample counts per level."""
 
 from mcengine.mlmc.levels import Level as Level
 from mcengine.mlmc.result import LevelEstimate as LevelEstimate

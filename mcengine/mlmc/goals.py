@@ -1,9 +1,10 @@
-"""What a run is for, a precision or a cost: how many samples each level gets, and when levels are fine enough.
+"""The goal of a run, a precision or a cost: how many samples each level gets, and when the levels are fine enough.
 
-Of the interval's half-width eps the bias may have `share` eps, and the sampling error z std_error the rest.
+The interval's half-width eps has two parts: `share` eps for the bias, and the rest for z times the standard error.
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,132 +14,160 @@ from jaxtyping import Int
 from mcengine.engine.budgets import Tolerance
 from mcengine.inference.status import Status
 from mcengine.mlmc import allocation
-from mcengine.mlmc.allocation import Column
-from mcengine.mlmc.result import MultilevelEstimate
+from mcengine.mlmc.allocation import PerLevel
+from mcengine.mlmc.result import LevelEstimate, MultilevelEstimate
 
-# What a pilot says is not exact: this many more samples than it asks for, and this much less bias than is allowed.
+# Safety factors, since variances and bias are estimates from a pilot: on the samples it asks for, on the bias allowed.
 MORE_SAMPLES, LESS_BIAS = 1.1, 0.7
-# The noise of a pilot's bias, in ratio to the bias allowed.
+# The standard error of a pilot's bias, as a share of the bias allowed.
 BIAS_NOISE = 0.5
-# A pilot has at least this share of the samples that its level will get, so that the variance is known.
+# A pilot has at least this share of the samples that its level will get, so that its variance is accurate.
 PILOT_SHARE = 1 / 8
 
 
-class Seen(NamedTuple):
-    """What is known of the levels so far: of their corrections the mean, its error, one sample's variance and cost."""
+class LevelMoments(NamedTuple):
+    """Estimates so far: each correction's mean and its standard error, and one sample's variance and cost."""
 
-    means: Column
-    errors: Column
-    variances: Column
-    costs: Column
+    means: PerLevel
+    errors: PerLevel
+    variances: PerLevel
+    costs: PerLevel
+
+    @classmethod
+    def of(cls, lines: list[LevelEstimate]) -> "LevelMoments":
+        """Collect them from the estimates of the levels."""
+        names = ("mean", "std_error", "variance", "cost")
+        return cls(*(np.asarray([getattr(line, name) for line in lines], np.float64) for name in names))
 
 
 @dataclass(frozen=True)
-class PrecisionGoal:
-    """Half-width of the interval at most max(atol, rtol |value|)."""
+class Goal(ABC):
+    """What a run aims at.
 
-    budget: Tolerance
+    **Arguments:** `share`, the part of the interval's half-width that is for the bias; `least`, the fewest samples of a
+    level.
+    """
+
     share: float
     least: int
 
-    def counts(self, seen: Seen) -> Int[np.ndarray, " levels"]:
-        """Samples for the sampling error's part of the half-width, or as many as the budget's `max_samples` allows."""
-        wanted = ((1.0 - self.share) * self._half_width(float(np.sum(seen.means))) / _z(self.budget.level)) ** 2
-        believed = allocation.believed(seen.variances)
-        counts = MORE_SAMPLES * allocation.counts_for_variance(believed, seen.costs, max(wanted, 1e-300))
+    @abstractmethod
+    def counts(self, moments: LevelMoments) -> Int[np.ndarray, " levels"]:
+        """The number of samples of each level."""
+
+    @abstractmethod
+    def pilot_counts(self, moments: LevelMoments, weak_order: float | None) -> PerLevel:
+        """Pilot samples of each level that estimate its variance, and the finest level's bias, accurately enough."""
+
+    @abstractmethod
+    def is_fine_enough(self, moments: LevelMoments, weak_order: float | None) -> bool:
+        """Whether no finer level is needed."""
+
+    @abstractmethod
+    def status_of(self, result: MultilevelEstimate) -> Status:
+        """OK if the result reaches the goal, else the reason why not."""
+
+
+@dataclass(frozen=True)
+class PrecisionGoal(Goal):
+    """Half-width of the interval at most max(atol, rtol |value|)."""
+
+    budget: Tolerance
+
+    def counts(self, moments: LevelMoments) -> Int[np.ndarray, " levels"]:
+        """Samples for the standard error's part of the half-width, at most `max_samples` of the budget in all."""
+        wanted = ((1.0 - self.share) * self._half_width(float(np.sum(moments.means))) / _z(self.budget.level)) ** 2
+        variances = allocation.floored_variances(moments.variances)
+        counts = MORE_SAMPLES * allocation.counts_for_variance(variances, moments.costs, max(wanted, 1e-300))
         total = float(np.sum(counts))
         return allocation.whole(counts * min(1.0, self.budget.max_samples / max(total, 1.0)), self.least)
 
-    def pilot_counts(self, seen: Seen, weak_order: float | None) -> Column:
-        """Samples that tell variances, and the finest level's bias, well enough."""
-        allowed = self._allowed(float(np.sum(seen.means)))
-        return _pilot_counts(seen, weak_order, self.counts(seen), allowed, PILOT_SHARE * self.budget.max_samples)
+    def pilot_counts(self, moments: LevelMoments, weak_order: float | None) -> PerLevel:
+        """See `Goal`."""
+        allowed = self._allowed_bias(float(np.sum(moments.means)))
+        most = PILOT_SHARE * self.budget.max_samples
+        return _pilot_counts(moments, weak_order, self.counts(moments), allowed, most)
 
-    def is_fine_enough(self, seen: Seen, weak_order: float | None) -> bool:
+    def is_fine_enough(self, moments: LevelMoments, weak_order: float | None) -> bool:
         """Whether the bias is clearly within its share."""
-        return _bias_with_noise(seen, weak_order) <= LESS_BIAS * self._allowed(float(np.sum(seen.means)))
+        return _bias_with_noise(moments, weak_order) <= LESS_BIAS * self._allowed_bias(float(np.sum(moments.means)))
 
-    def verdict(self, result: MultilevelEstimate) -> Status:
-        """Whether the interval is as short as asked, and if not, whose fault that is."""
+    def status_of(self, result: MultilevelEstimate) -> Status:
+        """OK if the interval is short enough, else whether the bias or the number of samples prevented it."""
         if result.half_width(self.budget.level) <= self._half_width(result.value):
             return Status.OK
-        return Status.BIASED if result.bias > self._allowed(result.value) else Status.BUDGET_SPENT
+        return Status.BIASED if result.bias > self._allowed_bias(result.value) else Status.BUDGET_SPENT
 
     def _half_width(self, value: float) -> float:
         return max(self.budget.atol or 0.0, self.budget.rtol * abs(value))
 
-    def _allowed(self, value: float) -> float:
+    def _allowed_bias(self, value: float) -> float:
         return self.share * self._half_width(value)
 
 
 @dataclass(frozen=True)
-class CostGoal:
-    """The best that can be had for the cost of `worth` samples of level 0."""
+class CostGoal(Goal):
+    """The shortest interval for the cost of `worth` samples of level 0."""
 
     worth: int
-    share: float
-    least: int
 
-    def counts(self, seen: Seen) -> Int[np.ndarray, " levels"]:
+    def counts(self, moments: LevelMoments) -> Int[np.ndarray, " levels"]:
         """Samples that spend the cost at the least variance."""
-        total = self.worth * seen.costs[0]
-        if self.least * np.sum(seen.costs) > total:
+        total = self.worth * moments.costs[0]
+        if self.least * np.sum(moments.costs) > total:
             raise ValueError(
                 f"multilevel: a budget worth {self.worth:,} samples of level 0 is less than {self.least} samples of "
-                f"each of {len(seen.costs)} levels: raise it, or lower max_level."
+                f"each of {len(moments.costs)} levels: raise it, or lower max_level."
             )
-        counts = allocation.counts_for_cost(allocation.believed(seen.variances), seen.costs, total, self.least)
-        return np.floor(counts).astype(np.int64)
+        variances = allocation.floored_variances(moments.variances)
+        return np.floor(allocation.counts_for_cost(variances, moments.costs, total, self.least)).astype(np.int64)
 
-    def pilot_counts(self, seen: Seen, weak_order: float | None) -> Column:
-        """Samples that tell variances, and the finest level's bias, well enough."""
-        counts = self.counts(seen)
-        most = PILOT_SHARE * self.worth * seen.costs[0] / seen.costs[-1]
-        return _pilot_counts(seen, weak_order, counts, self._allowed(_error(seen, counts)), most)
+    def pilot_counts(self, moments: LevelMoments, weak_order: float | None) -> PerLevel:
+        """See `Goal`."""
+        counts = self.counts(moments)
+        most = PILOT_SHARE * self.worth * moments.costs[0] / moments.costs[-1]
+        return _pilot_counts(moments, weak_order, counts, self._allowed_bias(_std_error(moments, counts)), most)
 
-    def is_fine_enough(self, seen: Seen, weak_order: float | None) -> bool:
-        """Whether the bias is within its share of the error that the cost allows, or no finer level can be paid for."""
-        error = _error(seen, self.counts(seen))
-        # The next level at twice the last one's cost; with most of the budget left for what matters.
-        dear = 4 * self.least * (np.sum(seen.costs) + 2 * seen.costs[-1]) > self.worth * seen.costs[0]
-        return bool(dear) or _bias_with_noise(seen, weak_order) <= LESS_BIAS * self._allowed(error)
+    def is_fine_enough(self, moments: LevelMoments, weak_order: float | None) -> bool:
+        """Whether the bias is within its share of the error that the cost allows, or a finer level costs too much."""
+        error = _std_error(moments, self.counts(moments))
+        # The next level at twice the last one's cost: `least` samples of each level may take a quarter of the budget.
+        too_dear = 4 * self.least * (np.sum(moments.costs) + 2 * moments.costs[-1]) > self.worth * moments.costs[0]
+        return bool(too_dear) or _bias_with_noise(moments, weak_order) <= LESS_BIAS * self._allowed_bias(error)
 
-    def verdict(self, result: MultilevelEstimate) -> Status:
-        """Whether the bias has more than its share."""
-        return Status.BIASED if result.bias > self._allowed(result.std_error) else Status.OK
+    def status_of(self, result: MultilevelEstimate) -> Status:
+        """BIASED if the bias has more than its share of the half-width."""
+        return Status.BIASED if result.bias > self._allowed_bias(result.std_error) else Status.OK
 
-    def _allowed(self, std_error: float) -> float:
+    def _allowed_bias(self, std_error: float) -> float:
         return self.share / (1.0 - self.share) * _z(0.95) * std_error
 
 
-Goal = PrecisionGoal | CostGoal
-
-
-def bias_of(seen: Seen, weak_order: float | None) -> float:
+def bias_of(moments: LevelMoments, weak_order: float | None) -> float:
     """The finest level's bias, see `allocation.bias`, with the weak order given or fitted."""
-    alpha = allocation.weak_rate(seen.means, seen.errors, weak_order)
-    return allocation.bias(seen.means, seen.errors, alpha)
+    alpha = allocation.weak_rate(moments.means, moments.errors, weak_order)
+    return allocation.bias(moments.means, moments.errors, alpha)
 
 
-def _bias_with_noise(seen: Seen, weak_order: float | None) -> float:
-    """The bias as if the means were exact: noise then asks for a finer level, where leaving it out may miss one."""
-    alpha = allocation.weak_rate(seen.means, seen.errors, weak_order)
-    return allocation.bias(seen.means, np.zeros_like(seen.errors), alpha)
+def _bias_with_noise(moments: LevelMoments, weak_order: float | None) -> float:
+    """The bias with the noise of the means left in: it may ask for one level too many, but not stop too early."""
+    alpha = allocation.weak_rate(moments.means, moments.errors, weak_order)
+    return allocation.bias(moments.means, np.zeros_like(moments.errors), alpha)
 
 
 def _pilot_counts(
-    seen: Seen, weak_order: float | None, counts: Int[np.ndarray, " levels"], allowed: float, most: float
-) -> Column:
+    moments: LevelMoments, weak_order: float | None, counts: Int[np.ndarray, " levels"], allowed: float, most: float
+) -> PerLevel:
     wanted = np.ceil(PILOT_SHARE * counts)
-    # The noise of the finest correction, extrapolated like itself, must not hide a bias that is too large.
-    growth = 2.0 ** allocation.weak_rate(seen.means, seen.errors, weak_order) - 1.0
-    for_bias = seen.variances[-1] / max(BIAS_NOISE * allowed * growth, 1e-150) ** 2
+    # The noise of the finest correction is extrapolated like the correction, and must not hide a bias above `allowed`.
+    growth = 2.0 ** allocation.weak_rate(moments.means, moments.errors, weak_order) - 1.0
+    for_bias = moments.variances[-1] / max(BIAS_NOISE * allowed * growth, 1e-150) ** 2
     wanted[-1] = np.ceil(max(wanted[-1], min(for_bias, most)))
     return wanted
 
 
-def _error(seen: Seen, counts: Int[np.ndarray, " levels"]) -> float:
-    return math.sqrt(float(np.sum(seen.variances / counts)))
+def _std_error(moments: LevelMoments, counts: Int[np.ndarray, " levels"]) -> float:
+    return math.sqrt(float(np.sum(moments.variances / counts)))
 
 
 def _z(level: float) -> float:

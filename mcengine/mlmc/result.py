@@ -1,4 +1,4 @@
-"""What `multilevel` returns: a value with its error bar, its bias, and a line for each level."""
+"""The result of `multilevel`: a value with its error bar, its bias, and a line for each level."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -8,6 +8,7 @@ import numpy as np
 
 from mcengine.inference.status import Status
 from mcengine.mlmc import allocation
+from mcengine.mlmc.allocation import PerLevel
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,16 @@ class LevelEstimate:
 class MultilevelEstimate:
     """The sum of independent levels.
 
-    - `value`, `std_error`: of E[P_L], L the finest level used; variances of the levels add.
-    - `bias`: |E[P - P_L]| by extrapolation (`allocation.bias`) from these levels' own means.
-    - `levels`: a `LevelEstimate` each; `weak_order` and `strong_order`, the rates a of |E[P_l - P_(l-1)]| ~ 2^(-a l)
-      and b of the root mean square ~ 2^(-b l) that they show, per level and in base 2 (with a step halved from level
-      to level, the orders of the scheme for this payoff); NaN where fewer than two corrections tell.
-    - `cost`: sum N_l C_l, in the levels' own unit; `pilot_cost`, what finding the counts took besides; `seconds`.
-    - `status_code`, `status`, `ok`: the gravest of the levels' (of the tails of a level that carries less than a
-      tenth of the variance nothing is said: they cannot spoil the interval), or `BIASED` where the bias has more
-      than its share, or `BUDGET_SPENT` where the tolerance was not reached.
+    - `value`, `std_error`: of E[P_L], with L the finest level used; the variances of the levels add.
+    - `bias`: |E[P - P_L]| by extrapolation (`allocation.bias`) from the means of these levels.
+    - `levels`: a `LevelEstimate` each.
+    - `weak_order`, `strong_order`: the fitted rates a of |E[P_l - P_(l-1)]| ~ 2^(-a l) and b of the root mean square
+      ~ 2^(-b l). If the step halves from level to level they are the orders of the scheme for this payoff. NaN where
+      fewer than two corrections are above their noise.
+    - `cost`: sum N_l C_l, in the unit of the levels' costs; `pilot_cost`, what the pilot cost besides; `seconds`.
+    - `status_code`, `status`, `ok`: the most severe status of the levels; `BIASED` if the bias has more than its share;
+      `BUDGET_SPENT` if the tolerance was not reached. Findings about the tails of a level with less than a tenth of the
+      variance do not count: they have no visible effect on the interval.
     """
 
     levels: tuple[LevelEstimate, ...]
@@ -63,12 +65,12 @@ class MultilevelEstimate:
 
     @property
     def weak_order(self) -> float:
-        return allocation.rate(allocation.denoised(self._column("mean"), self._column("std_error")))
+        return allocation.rate(allocation.denoised(self._per_level("mean"), self._per_level("std_error")))
 
     @property
     def strong_order(self) -> float:
-        # Of the second moment, which is what bounds |P_l - P_(l-1)|.
-        return 0.5 * allocation.rate(self._column("variance") + self._column("mean") ** 2)
+        # The rate of the second moment, since that bounds |P_l - P_(l-1)|.
+        return 0.5 * allocation.rate(self._per_level("variance") + self._per_level("mean") ** 2)
 
     @property
     def status_code(self) -> int:
@@ -81,8 +83,8 @@ class MultilevelEstimate:
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """(low, high) for the limit E[P]: value -+ (t std_error + bias).
 
-        t with Welch and Satterthwaite's degrees of freedom, for a sum of independent means; widened by the estimated
-        bias on both sides, since its sign is not relied upon.
+        t has the degrees of freedom of Welch and Satterthwaite for a sum of independent means. The estimated bias
+        widens both sides, since its sign is uncertain.
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"interval: level must lie strictly between 0 and 1, got {level}.")
@@ -93,7 +95,7 @@ class MultilevelEstimate:
         """Half the length of the interval."""
         from scipy import special  # 0.2 s, which `import mcengine` need not pay
 
-        dof = allocation.welch_dof(self._column("std_error") ** 2, self._column("num_samples"))
+        dof = allocation.welch_dof(self._per_level("std_error") ** 2, self._per_level("num_samples"))
         t = special.stdtrit(dof, 0.5 + 0.5 * level) if math.isfinite(dof) else special.ndtri(0.5 + 0.5 * level)
         return float(t) * self.std_error + self.bias
 
@@ -125,9 +127,10 @@ class MultilevelEstimate:
         orders = f"weak order {self.weak_order:.2f}   strong order {self.strong_order:.2f}"
         return "\n".join([head, *lines, f"{orders}   {self.seconds:.2f} s", f"status: {self.status.sentence}"])
 
-    def _column(self, name: str) -> np.ndarray:
+    def _per_level(self, name: str) -> PerLevel:
         return np.asarray([getattr(level, name) for level in self.levels], np.float64)
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """With None for NaN and infinity, which JSON does not have."""
     return {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in fields.items()}

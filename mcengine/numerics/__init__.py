@@ -1,5 +1,16 @@
-"""Every trick for number formats, random words and the compiler, each with its reason, in one place."""
+"""Number formats, random words, elementary functions, and what JAX and its compiler need. No room lies below.
 
+- numbers: `formats` (float32 or float64, powers of two), `arrays` (NumPy or JAX), `exact_sums`, `log_space`;
+- randomness: `generator` (words from key, coordinate and counter), `uniforms` (exact in both tails);
+- functions: `elementary` (log, sin, cos, the normal quantile), `over_samples` (a function of one sample on many),
+  `jumps` (functions that must not be differentiated);
+- compiling: `compiler` (options; values that must not be computed twice), `partition` (numbers apart from the static
+  part that keys the caches), `tracing` (whether values are traced), `values` (parameters as arrays, and back);
+- `deprecation`: old names that still work.
+"""
+
+from mcengine.numerics.arrays import AnyArray as AnyArray
+from mcengine.numerics.arrays import namespace as namespace
 from mcengine.numerics.compiler import KERNEL_OPTIONS as KERNEL_OPTIONS
 from mcengine.numerics.compiler import fence as fence
 from mcengine.numerics.elementary import log_of_normal as log_of_normal

@@ -1,9 +1,9 @@
-"""Random words: a counter-based generator made for vector units, and JAX's own threefry.
+"""Random words: a counter-based generator made for vector units, and JAX's threefry.
 
-A word is addressed by (key, coordinate, counter). Threefry turns the key into two words per coordinate, which costs
-next to nothing; a hash of the counter keyed with these two makes the words themselves, eight to fifteen times cheaper
-than threefry's on a CPU. It passes TestU01's SmallCrush and Crush in the orders in which samples, coordinates and
-neighbouring keys read it: `python -m benchmarks.randomness`, results/randomness/.
+A word is a function of (key, coordinate, counter). Threefry turns the key into two words for each coordinate, at little
+cost. A hash of the counter, keyed with these two words, then makes the words themselves, in an eighth to a fifteenth of
+threefry's time on a CPU. It passes TestU01's SmallCrush and Crush in the orders in which samples, coordinates and
+neighbouring keys are read: `python -m benchmarks.randomness`, results/randomness/.
 """
 
 from typing import Literal
@@ -11,20 +11,22 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, UInt32
+from jaxtyping import Array, PRNGKeyArray, UInt32
 
 Generator = Literal["counter", "threefry"]
 
 
-def hashed(counter: UInt32[Array, "*shape"], k0: UInt32[Array, "..."], k1: UInt32[Array, "..."]) -> Array:
-    """A word for each counter, under the key (k0, k1).
+def hashed(
+    counter: UInt32[Array, "*shape"], k0: UInt32[Array, "..."], k1: UInt32[Array, "..."]
+) -> UInt32[Array, "*shape"]:
+    """A random word for each counter, under the key (k0, k1).
 
     Shifts and odd multipliers (C. Wellons's triple32) permute the counters, with the key added twice. The value after
-    the first round is added to the last, as Davies and Meyer do: a permutation alone never repeats a word, which
-    random words do.
+    the first round is added to the last (Davies and Meyer), because a permutation alone would never repeat a word, and
+    random words do repeat.
     """
 
-    def scatter(x: Array, shift: int, multiplier: int) -> Array:
+    def scatter(x: UInt32[Array, "..."], shift: int, multiplier: int) -> UInt32[Array, "..."]:
         return (x ^ (x >> jnp.uint32(shift))) * jnp.uint32(multiplier)
 
     x = scatter(counter + k0, 17, 0xED5AD4BB)
@@ -33,11 +35,16 @@ def hashed(counter: UInt32[Array, "*shape"], k0: UInt32[Array, "..."], k1: UInt3
     return (x ^ (x >> jnp.uint32(14))) + first
 
 
-def random_words(key: Array, shape: tuple[int, ...], generator: str = "counter") -> UInt32[Array, "..."]:
-    """Random words; the last axis counts samples, each entry of the others is a stream of its own.
+def random_words(key: PRNGKeyArray, shape: tuple[int, ...], generator: str = "counter") -> UInt32[Array, "..."]:
+    """Random words of 32 bits. The last axis counts samples; each entry of the other axes is a stream of its own.
 
-    **Arguments:** `key`; `shape`, [..., samples] with at most 2^32 samples; `generator`, "counter" or "threefry"
-    (JAX's default: 20 rounds, cryptographic ancestry, and most of the cost of a weighted sample).
+    **Arguments:**
+
+    - `key`: one key;
+    - `shape`: [..., samples], at most 2^32 samples;
+    - `generator`: "counter", or "threefry", the default of JAX, which would take most of the time of a weighted sample.
+
+    **Raises:** `ValueError` for any other generator.
     """
     if generator not in ("counter", "threefry"):
         raise ValueError(f"generator must be 'counter' or 'threefry', got {generator!r}.")

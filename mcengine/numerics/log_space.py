@@ -1,4 +1,4 @@
-"""Sums and weights in log space."""
+"""Sums and weights in log space, with gradients that stay finite where a weight is 0."""
 
 import jax
 import jax.numpy as jnp

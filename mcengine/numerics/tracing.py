@@ -1,4 +1,4 @@
-"""Whether values are traced, and what is known of them."""
+"""Whether values are traced, and a note on the errors of functions that need the values of what is traced."""
 
 import types
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def is_traced(tree: Any) -> bool:
 
 
 def closes_over_trace(tree: Any) -> bool:
-    """Whether any leaf is a function or an object that holds something traced: its identity must not key a cache."""
+    """Whether any leaf is a function or an object that holds a tracer, so that it must not be the key of a cache."""
     return any(_holds_tracer(leaf, set()) for leaf in jax.tree.leaves(tree) if not is_number(leaf))
 
 
@@ -41,13 +41,13 @@ def _holds_tracer(thing: Any, seen: set[int]) -> bool:
 
 
 def _parts(thing: Any) -> list[Any]:
-    """What a function or an object holds: closure, defaults, partial arguments, its own object, its attributes."""
+    """The values that a function or an object holds: closure, defaults, partial arguments, `self`, attributes."""
     cells = [cell.cell_contents for cell in getattr(thing, "__closure__", None) or () if _is_filled(cell)]
     partial = [getattr(thing, name, None) for name in ("func", "args", "keywords", "__self__", "__defaults__")]
     return [*cells, *(part for part in partial if part is not None), *getattr(thing, "__dict__", {}).values()]
 
 
-def _is_filled(cell: Any) -> bool:
+def _is_filled(cell: types.CellType) -> bool:
     try:
         cell.cell_contents  # noqa: B018
     except ValueError:  # a recursive function's own cell, not yet assigned
@@ -57,13 +57,13 @@ def _is_filled(cell: Any) -> bool:
 
 @contextmanager
 def traced(what: str) -> Iterator[None]:
-    """Notes on the errors of a user's function that asks for the numbers of a sample while it is traced."""
+    """Adds a note to the error of a user's function that needs the values of a sample while it is traced."""
     try:
         yield
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-        # The likeliest first mistake, and JAX's own words are about tracers.
+        # The most likely first mistake, and JAX's own message is about tracers.
         error.add_note(
-            f"mcengine: {what} is compiled once for all samples, so it cannot decide by the numbers of one: use "
+            f"mcengine: {what} is compiled once for all samples, so it cannot branch on the values of one: use "
             "jnp.where(condition, a, b) instead of if, and jax.numpy instead of NumPy, math and float()."
         )
         raise

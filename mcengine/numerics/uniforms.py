@@ -1,8 +1,8 @@
-"""Uniform numbers that hold both tails.
+"""Uniform numbers that are exact in both tails.
 
-A uniform number is carried as a *centred uniform* ``v`` in [-1/2, 1/2]: ``v > 0`` stands for the probability ``v``
-and ``v < 0`` for ``1 + v``. One float thus holds the small probability of either tail as itself. The usual ``u`` in
-[0, 1) cannot: near 1 its float32 grid is 6e-8 wide, which is why `jax.random.normal` ends at +5.4.
+A *centred uniform* ``v`` in [-1/2, 1/2] stands for the probability ``v`` where ``v > 0`` and ``1 + v`` where ``v < 0``.
+So one float holds the small probability of either tail exactly. The usual ``u`` in [0, 1) cannot: near 1 its float32
+grid is 6e-8 wide, which is why `jax.random.normal` ends at +5.4.
 """
 
 import jax.numpy as jnp
@@ -13,14 +13,14 @@ from mcengine.numerics.formats import float_dtype
 
 
 def centred_uniform(bits: UInt32[Array, "words *shape"]) -> Float[Array, "*shape"]:
-    """Centred uniforms from one or two 32-bit words each; never 0, and increasing in the first word around the circle.
+    """Centred uniforms from one or two 32-bit words each; never 0. The probability increases with the first word.
 
-    |v| = (m + 1/2) / 2^32 with m the low 31 bits (complemented when the top bit, the sign of v, is set), so that the
-    tails are resolved to 2^-33 with one word and 2^-65 with two.
+    |v| = (m + 1/2) / 2^32, where the top bit is the sign of v, and m the other 31 bits, complemented where it is set.
+    The tails are resolved to 2^-33 with one word and 2^-65 with two.
     """
     signed = lax.bitcast_convert_type(bits[0], jnp.int32)
     if bits.shape[0] == 1:
-        # The same sum for both signs: -(~s + 1/2) = s + 1/2.
+        # One formula serves both signs: -(~s + 1/2) = s + 1/2.
         return (signed.astype(float_dtype()) + 0.5) * 2.0**-32
     low = jnp.where(signed < 0, ~signed, signed).astype(float_dtype())
     magnitude = (low + (bits[1].astype(float_dtype()) + 0.5) * 2.0**-32) * 2.0**-32
@@ -28,7 +28,7 @@ def centred_uniform(bits: UInt32[Array, "words *shape"]) -> Float[Array, "*shape
 
 
 def log_lower(v: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """log of the probability that the centred uniform v stands for, exact in both tails."""
+    """log u of the probability u that v stands for, exact in both tails."""
     positive = v > 0
     return jnp.where(positive, jnp.log(jnp.where(positive, v, 1.0)), jnp.log1p(jnp.where(positive, 0.0, v)))
 
@@ -39,7 +39,7 @@ def log_upper(v: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def to_unit(v: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The probability in (0, 1] itself. Loses the upper tail: use `log_lower` and `log_upper` where it matters."""
+    """The probability u in (0, 1]. Loses the upper tail: use `log_lower` and `log_upper` where it matters."""
     return jnp.where(v > 0, v, 1.0 + v)
 
 

@@ -1,15 +1,21 @@
 """Parameters as arrays, and their values where these are known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Real
 
 from mcengine import numerics
+
+# A number that a user passes: Python's or NumPy's, or an array without axes, which may be traced.
+Scalar = Real[Array, ""] | Real[np.ndarray, ""] | np.number | int | float
+# A parameter that a user passes: a number, an array, or (nested) sequences of numbers.
+Parameter = ArrayLike | Sequence[Any]
 
 
 def pilot_size(name: str) -> Callable[[Any], Any]:
@@ -25,12 +31,12 @@ def pilot_size(name: str) -> Callable[[Any], Any]:
     return convert
 
 
-def as_parameter(value) -> Float[Array, "..."]:
+def as_parameter(value: Parameter) -> Float[Array, "..."]:
     """A strongly typed float array, so that a new number never means a new compilation."""
     return jnp.asarray(value, dtype=numerics.float_dtype())
 
 
-def concrete(value) -> np.ndarray | None:
+def concrete(value: Any) -> np.ndarray | None:
     """The value as NumPy, or None where it is traced (or a mere placeholder) and cannot be checked."""
     if isinstance(value, Tracer) or not hasattr(value, "__array__"):
         return None

@@ -1,36 +1,34 @@
-"""Points whose units grow while a run goes on."""
+"""Units that grow while a run goes on, for runs that stop when they are precise enough."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mcengine.points.units import forward
+from mcengine.distributions.protocol import Sampler
+from mcengine.points.base import Points
+from mcengine.points.units import SizedUnits, transported
 
 
-class GrowingUnits(eqx.Module):
-    """Units that grow: block b holds points of unit b mod `num_units`, the next `size` of them.
+class GrowingUnits(Points):
+    """`num_units` units that grow together: block b holds the next `size` points of unit b mod `num_units`.
 
-    To the moments each point is a sample; `merging.as_one_unit` makes a unit of them once it is as long as it gets.
+    The reduction of a block sees single samples, so `unit_size` is 1; `summaries.merge.as_one_unit` makes a unit of
+    them when the run stops.
     """
 
-    points: Any
+    points: SizedUnits
     num_units: int = eqx.field(static=True)
+    unit_size: ClassVar[int] = 1
 
     @property
-    def unit_size(self) -> int:
-        return 1
+    def has_dependent_samples(self) -> bool:
+        return self.points.has_dependent_samples
 
-    @property
-    def needs_transport(self) -> bool:
-        return True
-
-    def for_budget(self, num_samples: int | None) -> "Prefixes":
-        return self
-
-    def draw(self, key: PRNGKeyArray, index: Array, size: int, distribution: Any) -> tuple[Any, Array]:
-        """Samples and their log density."""
+    def draw(
+        self, key: PRNGKeyArray, index: Int[Array, ""], size: int, distribution: Sampler
+    ) -> tuple[Any, Float[Array, " size"]]:
         unit_key = jax.random.fold_in(key, index % self.num_units)
         start = (index // self.num_units) * size
-        return forward(self.points.words(unit_key, start, size, distribution.num_uniforms), key, distribution)
+        return transported(self.points.words(unit_key, start, size, distribution.num_uniforms), distribution)

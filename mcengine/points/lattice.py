@@ -1,56 +1,46 @@
-"""A rank-1 lattice, shifted at random."""
+"""Rank-1 lattices, shifted at random."""
 
 import functools
 from pathlib import Path
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, UInt32
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
-from mcengine.points import units
+from mcengine.points.units import SizedUnits
 
-MAX_SIZE, MAX_DIM = 2**20, 250
+MAX_DIM = 250
 
 
 @functools.cache
-def generating_vector() -> np.ndarray:
+def generating_vector() -> UInt32[np.ndarray, "250"]:
     """Odd integers below 2^20, one per dimension: Cools, Kuo and Nuyens (2006), see data/README.md."""
     return np.loadtxt(Path(__file__).parent / "data" / "cools_kuo_nuyens.txt", dtype=np.uint32).ravel()
 
 
-class Lattice(eqx.Module):
+class Lattice(SizedUnits):
     """Points {i z / n + shift} of a rank-1 lattice of n = 2^k points with a random shift; the unit is one shift.
 
-    Variance falls nearly like n^-2 for integrands of bounded mixed derivatives, faster for periodic ones; `tent` folds
-    the cube so that smooth f become periodic (Hickernell 2002). Up to 250 dimensions and 2^20 points.
+    Variance falls nearly like n^-2 for integrands with bounded mixed derivatives, and faster for periodic ones. At most
+    250 dimensions and 2^20 points.
 
-    **Arguments:** `size`, n; by default so that the budget makes 16 to 31 units; `tent`, u -> 1 - |2u - 1|.
+    **Arguments:**
+
+    - `size`: n; by default so that the budget makes 16 to 31 units;
+    - `tent`: whether u is mapped to 1 - |2u - 1|, which makes smooth f periodic (Hickernell 2002).
     """
 
-    size: int | None = eqx.field(static=True, default=None)
     tent: bool = eqx.field(static=True, default=False)
+    max_size: ClassVar[int] = 2**20
 
-    def __check_init__(self):
-        units.check_size("Lattice", self.size)
-        if self.size is not None and self.size > MAX_SIZE:
-            raise ValueError(f"Lattice: size must be at most {MAX_SIZE:,}, got {self.size:,}.")
-
-    @property
-    def unit_size(self) -> int:
-        return self.size or units.USUAL_SIZE
-
-    @property
-    def needs_transport(self) -> bool:
-        return True
-
-    def for_budget(self, num_samples: int | None) -> "Lattice":
-        return units.sized(self, num_samples, most=MAX_SIZE)
-
-    def words(self, key: PRNGKeyArray, start: Array, count: int, num_uniforms: int) -> UInt32[Array, "dim count"]:
+    def words(
+        self, key: PRNGKeyArray, start: Int[Array, ""], count: int, num_uniforms: int
+    ) -> UInt32[Array, "num_uniforms count"]:
         if num_uniforms > MAX_DIM:
-            raise ValueError(f"Lattice: there are {MAX_DIM} dimensions, and {num_uniforms} uniforms are asked for.")
+            raise ValueError(f"Lattice: the generating vector has {MAX_DIM} dimensions, fewer than {num_uniforms}.")
         num_bits = self.unit_size.bit_length() - 1
         index = start.astype(jnp.uint32) + jnp.arange(count, dtype=jnp.uint32)
         z = jnp.asarray(generating_vector()[:num_uniforms])
@@ -60,6 +50,3 @@ class Lattice(eqx.Module):
         if not self.tent:
             return words
         return jnp.where(words >> jnp.uint32(31) == 1, ~words, words) << jnp.uint32(1)
-
-    def draw(self, key: PRNGKeyArray, index: Array, size: int, distribution):
-        return units.draw_units(self, key, index, size, distribution)

@@ -2,21 +2,21 @@
 
 import functools
 from pathlib import Path
+from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, UInt32
+from jaxtyping import Array, Int, PRNGKeyArray, UInt32
 
-from mcengine.points import units
+from mcengine.points.units import SizedUnits
 
-MAX_SIZE, MAX_DIM = 2**30, 1024
+MAX_DIM = 1024
 
 
 @functools.cache
-def direction_numbers() -> np.ndarray:
-    """[1024, 32] words: bit b of a point's index puts word b of a dimension into its coordinate, first digit first.
+def direction_numbers() -> UInt32[np.ndarray, "1024 32"]:
+    """Sobol's direction numbers: bit b of a point's index puts word [d, b] into coordinate d, first digit first.
 
     From polynomials and initial numbers of Joe and Kuo (2008), see data/README.md, by Bratley and Fox's recurrence.
     """
@@ -36,10 +36,10 @@ def direction_numbers() -> np.ndarray:
     return (m << np.arange(31, -1, -1, dtype=np.uint64)).astype(np.uint32)
 
 
-def sobol_words(start: Array, count: int, directions: UInt32[Array, "dim 32"]) -> UInt32[Array, "dim count"]:
+def sobol_words(start: Int[Array, ""], count: int, directions: UInt32[Array, "dim 32"]) -> UInt32[Array, "dim count"]:
     """Words of the points start .. start + count - 1; `count` is a power of two that divides `start`.
 
-    The low bits of the index are looked up in two small tables, since a word is the exclusive or of its bits' words.
+    The word of an index is the exclusive or of the words of its bits: those of the low bits come from two small tables.
     """
     num_bits = count.bit_length() - 1
     low, high = _table(directions[:, : num_bits // 2]), _table(directions[:, num_bits // 2 : num_bits])
@@ -68,10 +68,12 @@ def reverse_bits(words: UInt32[Array, "*shape"]) -> UInt32[Array, "*shape"]:
 
 
 def owen_scramble(words: UInt32[Array, "dim n"], seeds: UInt32[Array, "2 dim"]) -> UInt32[Array, "dim n"]:
-    """Nested uniform scrambling: each bit is flipped at random, by a coin that depends on all bits before it.
+    """Nested uniform scrambling: each bit is flipped at random, depending on all bits before it.
 
-    The coins are a hash in which a bit reaches only those behind it (Laine and Karras 2011, constants of N. Vegdahl
-    2021), and then a digital shift, which makes each point uniform whatever the hash.
+    The flips are a hash in which a bit affects only the bits after it (Laine and Karras 2011, constants of N. Vegdahl
+    2021), followed by a random digital shift, which makes each point exactly uniform whatever the hash.
+
+    **Arguments:** `words`, coordinates as 32-bit fractions; `seeds`, two random words for each dimension.
     """
     seed, shift = seeds[:, :, None]
     x = reverse_bits(words)  # multiplication carries from low bits to high ones
@@ -83,39 +85,24 @@ def owen_scramble(words: UInt32[Array, "dim n"], seeds: UInt32[Array, "2 dim"]) 
     return reverse_bits(x) ^ shift
 
 
-class Sobol(eqx.Module):
+class Sobol(SizedUnits):
     """The first n = 2^k Sobol points, scrambled; the unit is one scramble.
 
-    Unbiased, and for smooth f the variance falls nearly like n^-3; for square-integrable f it is never more than a
-    constant times that of independent points. All n points of a scramble are used: dropping one spoils the net. Up to
-    1,024 dimensions and 2^30 points. Sources: Sobol (1967), Owen (1995, 1997).
+    Unbiased. For smooth f the variance falls nearly like n^-3; for square-integrable f it is never more than a constant
+    times that of independent points. All n points of a scramble are used: without one of them the points are no net. At
+    most 1,024 dimensions and 2^30 points. Sources: Sobol (1967), Owen (1995, 1997).
 
     **Arguments:** `size`, n; by default so that the budget makes 16 to 31 scrambles.
     """
 
-    size: int | None = eqx.field(static=True, default=None)
+    max_size: ClassVar[int] = 2**30
 
-    def __check_init__(self):
-        units.check_size("Sobol", self.size)
-        if self.size is not None and self.size > MAX_SIZE:
-            raise ValueError(f"Sobol: size must be at most {MAX_SIZE:,}, got {self.size:,}.")
-
-    @property
-    def unit_size(self) -> int:
-        return self.size or units.USUAL_SIZE
-
-    @property
-    def needs_transport(self) -> bool:
-        return True
-
-    def for_budget(self, num_samples: int | None) -> "Sobol":
-        return units.sized(self, num_samples, most=MAX_SIZE)
-
-    def words(self, key: PRNGKeyArray, start: Array, count: int, num_uniforms: int) -> UInt32[Array, "dim count"]:
+    def words(
+        self, key: PRNGKeyArray, start: Int[Array, ""], count: int, num_uniforms: int
+    ) -> UInt32[Array, "num_uniforms count"]:
         if num_uniforms > MAX_DIM:
-            raise ValueError(f"Sobol: there are {MAX_DIM:,} dimensions, and {num_uniforms:,} uniforms are asked for.")
+            raise ValueError(
+                f"Sobol: there are direction numbers for {MAX_DIM:,} dimensions, fewer than {num_uniforms:,}."
+            )
         seeds = jax.random.bits(key, (2, num_uniforms), jnp.uint32)
         return owen_scramble(sobol_words(start, count, jnp.asarray(direction_numbers()[:num_uniforms])), seeds)
-
-    def draw(self, key: PRNGKeyArray, index: Array, size: int, distribution):
-        return units.draw_units(self, key, index, size, distribution)

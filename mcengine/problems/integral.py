@@ -6,21 +6,28 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from mcengine.distributions import Box
 from mcengine.distributions.box import check_limits
+from mcengine.distributions.protocol import Density
+from mcengine.numerics.tracing import is_traced
 from mcengine.numerics.values import as_parameter
 from mcengine.problems.exact_distributions import as_exact
+from mcengine.problems.protocol import Problem
 
 
 @jax.custom_jvp
-def _is_between(x, lower: Float[Array, "..."], upper: Float[Array, "..."]) -> Bool[Array, ""]:
+def _is_between(x: ArrayLike, lower: Float[Array, "..."], upper: Float[Array, "..."]) -> Bool[Array, ""]:
     return jnp.all((x >= lower) & (x <= upper))
 
 
-def _is_between_jvp(primals, tangents):
+def _is_between_jvp(
+    primals: tuple[Array, Array, Array], tangents: tuple[Array | SymbolicZero, ...]
+) -> tuple[Bool[Array, ""], SymbolicZero]:
     moving_x, *moving_limits = (not isinstance(t, SymbolicZero) for t in tangents)
     if any(moving_limits) and not moving_x:
         raise ValueError(
@@ -45,20 +52,21 @@ class Lebesgue(eqx.Module):
     upper: Float[Array, "..."] = eqx.field(converter=as_parameter)
 
     @property
-    def support(self):
+    def support(self) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         return self.lower, self.upper
 
-    def log_prob(self, x):
+    def log_prob(self, x: ArrayLike) -> Float[Array, ""]:
         return jnp.where(_is_between(x, self.lower, self.upper), 0.0, -jnp.inf)
 
 
-class Integral(eqx.Module):
+class Integral(Problem):
     """int f(x) dx over the box between `lower` and `upper`; limits may be infinite.
 
-    Plain Monte Carlo draws uniformly on finite sides and from a heavy-tailed law (Student-t with 2 degrees of freedom
-    or its half-line counterpart, unit scale) on infinite ones: see `mcengine.Box`.
+    Plain Monte Carlo draws uniformly on finite sides. On infinite sides it draws from a heavy-tailed distribution,
+    Student-t with 2 degrees of freedom or its half-line counterpart, with unit scale: see `mcengine.Box`.
 
-    **Arguments:** `integrand` f of x with the shape of the limits ([d], or [] for scalar limits); `lower` < `upper`.
+    **Arguments:** `integrand` f of x, with the shape of the limits ([d], or [] for scalar limits); `lower` < `upper`;
+    `exact`, the true value where it is known.
 
     **Raises:** `ValueError` for limits upside down, equal, NaN or of different shapes.
     """
@@ -79,6 +87,18 @@ class Integral(eqx.Module):
     def plain(self) -> Box:
         return Box(self.lower, self.upper)
 
-    @property
-    def value_bound(self) -> float | None:
-        return None
+
+def log_volume_of(target: Density) -> float:
+    """log E[1]: the logarithm of an integral's volume, inf for infinite sides; 0 for a probability distribution."""
+    if not isinstance(target, Lebesgue):
+        return 0.0
+    return float(np.sum(np.log(np.asarray(target.upper, np.float64) - np.asarray(target.lower, np.float64))))
+
+
+def volume_of(target: Density) -> float | Array:
+    """E[1]: an integral's volume, inf for infinite sides; 1 for a probability distribution."""
+    if not isinstance(target, Lebesgue):
+        return 1.0
+    if is_traced(target):
+        return jnp.prod(target.upper - target.lower)
+    return float(np.prod(np.asarray(target.upper, np.float64) - np.asarray(target.lower, np.float64)))

@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcengine import numerics
-from mcengine.distributions import Distribution
 from mcengine.distributions.foreign import as_density
+from mcengine.distributions.protocol import Density
 from mcengine.numerics.values import as_parameter, concrete
 from mcengine.problems.exact_distributions import ExactDistribution, as_exact
+from mcengine.problems.protocol import Problem
 
 
 def _is_reached(score: Float[Array, "*levels"], threshold: Float[Array, "*levels"]) -> Float[Array, "*levels"]:
@@ -27,29 +28,33 @@ _reaches = numerics.refuse_derivative(
 )
 
 
-class Probability(eqx.Module):
+class Probability(Problem):
     """P(score(X) >= threshold) for X ~ target, the expectation of an indicator.
 
-    NaN scores are counted as non-finite values. For a lower tail negate score and threshold.
+    Samples with a NaN score are counted as non-finite. For a lower tail negate score and threshold.
 
     **Arguments:** `score`, from one sample to a scalar; `target`, as in `Expectation`; `threshold`, a number or an
-    array (one probability for each level, from the same samples), infinite at most.
+    array (one probability for each level, from the same samples), which may be infinite; `exact` and `exact_law`, the
+    true value and the distribution of the score, for tests and tables.
 
     **Raises:** `ValueError` for a threshold that is NaN, and for a score that does not fit the threshold's shape.
     """
 
     score: Callable[[Any], Float[Array, ""]]
-    target: Any = eqx.field(converter=as_density)
+    target: Density = eqx.field(converter=as_density)
     threshold: Float[Array, "..."] = eqx.field(converter=as_parameter)
     exact: Any = eqx.field(converter=as_exact, default=None, kw_only=True)
     exact_law: ExactDistribution | None = eqx.field(default=None, kw_only=True)
+
+    value_bound = 1.0
+    is_indicator = True
 
     def __check_init__(self):
         threshold = concrete(self.threshold)
         if threshold is not None and np.any(np.isnan(threshold)):
             raise ValueError(f"Probability: the threshold is NaN, which no score reaches: threshold={threshold}.")
 
-    def integrand(self, x):
+    def integrand(self, x: Any) -> Float[Array, "..."]:
         score = jnp.asarray(self.score(x), dtype=self.threshold.dtype)
         if score.shape not in ((), self.threshold.shape):
             raise ValueError(
@@ -59,15 +64,6 @@ class Probability(eqx.Module):
         hit = _reaches(jnp.broadcast_to(score, self.threshold.shape), self.threshold)
         return jnp.where(jnp.isnan(score), jnp.nan, hit)
 
-    @property
-    def plain(self) -> Distribution:
-        return self.target
-
-    @property
-    def value_bound(self) -> float | None:
-        return 1.0
-
-    @property
-    def is_indicator(self) -> bool:
-        """f is 0 or 1: the kernel need not keep it, and plain sampling has the binomial's own interval."""
-        return True
+    def observable(self, x: Any) -> Float[Array, "..."]:
+        """The score."""
+        return self.score(x)

@@ -1,4 +1,4 @@
-"""Where samples go: distributions made out of the target, or out of other proposals."""
+"""Proposals made from the target or from other proposals."""
 
 from mcengine.proposals.cumulants import cumulant_generating as cumulant_generating
 from mcengine.proposals.defensive import Defensive as Defensive

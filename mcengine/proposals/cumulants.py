@@ -1,4 +1,4 @@
-"""Cumulant generating functions, K(t) = log E[exp(t . X)], and where they exist."""
+"""Cumulant generating functions, K(t) = log E[exp(t . X)]."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from mcengine.distributions import (
     Affine,
     Bernoulli,
     Categorical,
+    Distribution,
     Exponential,
     Gamma,
     GeneralisedPareto,
@@ -25,15 +26,19 @@ from mcengine.distributions import (
     as_distribution,
 )
 from mcengine.distributions.foreign import family_name
+from mcengine.distributions.triangular import product
 from mcengine.distributions.univariate import broadcast_parameters
-from mcengine.numerics.values import concrete
+from mcengine.numerics.values import Parameter, concrete
 from mcengine.proposals.event_arguments import of_event_shape, split_event
 
 
-def cumulant_generating(distribution, tilt) -> Float[Array, ""]:
+def cumulant_generating(distribution: Any, tilt: Parameter) -> Float[Array, ""]:
     """K(tilt) = log E[exp(tilt . X)], in closed form; its first two derivatives are the tilted mean and variance.
 
-    **Raises:** as `tilted`; `TypeError` too for Truncated, whose K we do not write down.
+    **Arguments:** `distribution`, as in `tilted`, but not a `Uniform` or a `Truncated`; `tilt`, a scalar or an array of
+    the event's shape.
+
+    **Raises:** as `tilted`; `TypeError` for a family without a closed form here.
     """
     distribution = as_distribution(distribution)
     refuse_heavy_tails(distribution)
@@ -46,8 +51,8 @@ def cumulant_generating(distribution, tilt) -> Float[Array, ""]:
     return cumulant(distribution, tilt)
 
 
-def refuse_heavy_tails(distribution: Any) -> None:
-    """Raise for laws whose moment generating function is infinite for every positive tilt."""
+def refuse_heavy_tails(distribution: Distribution) -> None:
+    """Raise for distributions whose moment generating function is infinite for every positive tilt."""
     family = type(distribution).__name__
     if isinstance(distribution, StudentT | LogNormal):
         heavy = True
@@ -66,7 +71,7 @@ def refuse_heavy_tails(distribution: Any) -> None:
         )
 
 
-def check_below(family: str, bound_name: str, tilt, bound) -> None:
+def check_below(family: str, bound_name: str, tilt: Float[Array, "..."], bound: Float[Array, "..."]) -> None:
     """Raise where a concrete tilt reaches the bound beyond which the moment generating function is infinite."""
     known_tilt, known_bound = concrete(tilt), concrete(bound)
     if known_tilt is not None and known_bound is not None and not np.all(known_tilt < known_bound):
@@ -76,73 +81,68 @@ def check_below(family: str, bound_name: str, tilt, bound) -> None:
         )
 
 
-def as_tilt(distribution, tilt):
+def as_tilt(distribution: Distribution, tilt: Parameter) -> Float[Array, "..."]:
     """The tilt at the event's shape."""
     return of_event_shape("tilted: tilt", distribution, tilt)
 
 
-def exact_product(a, b):
-    """A matrix product that is not rounded on accelerators."""
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
-def tilted_logits(p: Categorical, tilt):
-    """log p_j + tilt j for category j: unnormalised log-probabilities of the tilted law."""
+def tilted_logits(p: Categorical, tilt: Parameter) -> Float[Array, "..."]:
+    """log p_j + tilt j for category j: unnormalised log-probabilities of the tilted distribution."""
     t = as_tilt(p, tilt)[..., None]
     numbers = jnp.arange(p.logits.shape[-1], dtype=t.dtype)
     return p.log_probabilities + t * numbers.reshape((1,) * (t.ndim - 1) + numbers.shape)
 
 
-def mixture_terms(p: Mixture, tilt):
+def mixture_terms(p: Mixture, tilt: Parameter) -> Float[Array, " k"]:
     """log weight_k + K_k(tilt): how much of the tilted mass comes from each component."""
     cumulants = jnp.stack([cumulant_generating(component, tilt) for component in p.components])
     positive = p.weights > 0
     return jnp.where(positive, jnp.log(jnp.where(positive, p.weights, 1.0)) + cumulants, -jnp.inf)
 
 
-def inner_tilt(p: Affine, tilt):
+def inner_tilt(p: Affine, tilt: Parameter) -> Float[Array, "..."]:
     """The tilt of Y that tilts loc + scale Y."""
     t = as_tilt(p, tilt)
-    return t * p.scale if p.factor is None else exact_product(p.factor.T, t)
+    return t * p.scale if p.factor is None else product(p.factor.T, t)
 
 
-def _normal_cumulant(p: Normal, tilt):
+def _normal_cumulant(p: Normal, tilt: Parameter) -> Float[Array, ""]:
     loc, scale = broadcast_parameters(p.loc, p.scale)
     t = as_tilt(p, tilt)
     return jnp.sum(t * (loc + 0.5 * t * scale**2))
 
 
-def _multivariate_normal_cumulant(p: MultivariateNormal, tilt):
+def _multivariate_normal_cumulant(p: MultivariateNormal, tilt: Parameter) -> Float[Array, ""]:
     t = as_tilt(p, tilt)
-    return jnp.sum(t * p.loc) + 0.5 * jnp.sum(exact_product(p.factor.T, t) ** 2)
+    return jnp.sum(t * p.loc) + 0.5 * jnp.sum(product(p.factor.T, t) ** 2)
 
 
-def _exponential_cumulant(p: Exponential, tilt):
+def _exponential_cumulant(p: Exponential, tilt: Parameter) -> Float[Array, ""]:
     t = as_tilt(p, tilt)
     check_below("Exponential", "rate", t, p.rate)
     return -jnp.sum(jnp.log1p(-t / p.rate))
 
 
-def _gamma_cumulant(p: Gamma, tilt):
+def _gamma_cumulant(p: Gamma, tilt: Parameter) -> Float[Array, ""]:
     shape, rate = broadcast_parameters(p.shape, p.rate)
     t = as_tilt(p, tilt)
     check_below("Gamma", "rate", t, rate)
     return -jnp.sum(shape * jnp.log1p(-t / rate))
 
 
-def _poisson_cumulant(p: Poisson, tilt):
+def _poisson_cumulant(p: Poisson, tilt: Parameter) -> Float[Array, ""]:
     return jnp.sum(p.rate * jnp.expm1(as_tilt(p, tilt)))
 
 
-def _bernoulli_cumulant(p: Bernoulli, tilt):
+def _bernoulli_cumulant(p: Bernoulli, tilt: Parameter) -> Float[Array, ""]:
     return jnp.sum(jax.nn.softplus(p.logits + as_tilt(p, tilt)) - jax.nn.softplus(p.logits))
 
 
-def _categorical_cumulant(p: Categorical, tilt):
+def _categorical_cumulant(p: Categorical, tilt: Parameter) -> Float[Array, ""]:
     return jnp.sum(jax.nn.logsumexp(tilted_logits(p, tilt), axis=-1))
 
 
-def _product_cumulant(p: Product, tilt):
+def _product_cumulant(p: Product, tilt: Parameter) -> Float[Array, ""]:
     parts = split_event("tilted: tilt", p, tilt)
     total = jnp.asarray(0.0, parts[0].dtype)
     for component, part in zip(p.components, parts, strict=True):
@@ -150,11 +150,11 @@ def _product_cumulant(p: Product, tilt):
     return total
 
 
-def _mixture_cumulant(p: Mixture, tilt):
+def _mixture_cumulant(p: Mixture, tilt: Parameter) -> Float[Array, ""]:
     return jax.nn.logsumexp(mixture_terms(p, tilt)) - jnp.log(jnp.sum(p.weights))
 
 
-def _affine_cumulant(p: Affine, tilt):
+def _affine_cumulant(p: Affine, tilt: Parameter) -> Float[Array, ""]:
     return jnp.sum(as_tilt(p, tilt) * p.loc) + cumulant_generating(p.distribution, inner_tilt(p, tilt))
 
 

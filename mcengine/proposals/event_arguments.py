@@ -1,14 +1,14 @@
-"""How one argument is dealt out to the components of a product."""
+"""Arguments of the shape of an event, for all of it or for the components of a product."""
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from mcengine.distributions import Product, event_struct
-from mcengine.numerics.values import as_parameter
+from mcengine.distributions import Distribution, Product, event_struct
+from mcengine.numerics.values import Parameter, as_parameter
 
 
-def split_event(what: str, product: Product, value) -> list[Array]:
+def split_event(what: str, product: Product, value: Parameter) -> list[Array]:
     """The part of `value` that belongs to each component's event; a scalar goes to all of them."""
     value = as_parameter(value)
     shapes = [event_struct(component).shape for component in product.components]
@@ -21,7 +21,7 @@ def split_event(what: str, product: Product, value) -> list[Array]:
     return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
-def of_event_shape(what: str, distribution, value) -> Array:
+def of_event_shape(what: str, distribution: Distribution, value: Parameter) -> Array:
     """`value` broadcast to the event; a `ValueError` where it is neither a scalar nor of that shape."""
     value = as_parameter(value)
     shape = event_struct(distribution).shape

@@ -1,9 +1,12 @@
 """The target with its scale inflated: wider, with the same centre."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from mcengine.distributions import (
     Affine,
@@ -22,17 +25,17 @@ from mcengine.distributions import (
     as_distribution,
 )
 from mcengine.distributions.foreign import family_name
-from mcengine.numerics.values import as_parameter, concrete
+from mcengine.numerics.values import Parameter, as_parameter, concrete
 from mcengine.proposals.event_arguments import of_event_shape, split_event
 
 _BY_SCALE = (Normal, StudentT, Gumbel, LogNormal, Weibull, GeneralisedPareto)
 _BY_RATE = (Exponential, Gamma)
 
 
-def scaled(distribution, factor) -> Distribution:
-    """The law of loc + factor (X - loc) for X ~ distribution: volatility inflated by `factor`, the location kept.
+def scaled(distribution: Any, factor: Parameter) -> Distribution:
+    """The distribution of loc + factor (X - loc) for X ~ distribution: the scale is multiplied, the location kept.
 
-    `scale` is multiplied, `rate` divided. For LogNormal it is the volatility of log x that is multiplied.
+    A `rate` is divided by `factor`. For a LogNormal the scale is that of log x.
 
     **Arguments:** `distribution`, a Normal, MultivariateNormal, StudentT, Gumbel, LogNormal, Weibull,
     GeneralisedPareto, Exponential or Gamma, or a Product, Mixture or Affine one of those; `factor` > 0, a scalar or an
@@ -53,7 +56,7 @@ def scaled(distribution, factor) -> Distribution:
     if isinstance(distribution, MultivariateNormal):
         return _scaled_matrix(distribution, factor)
     if isinstance(distribution, Affine):
-        # About the image of the inner law's own location.
+        # The centre is the image of the inner distribution's location.
         if distribution.factor is not None:
             raise TypeError("scaled: an Affine with a matrix cannot be scaled; scale the distribution inside it.")
         return eqx.tree_at(lambda d: d.distribution, distribution, scaled(distribution.distribution, factor))
@@ -65,7 +68,7 @@ def scaled(distribution, factor) -> Distribution:
     raise TypeError(f"scaled: {family_name(distribution)} has no scale to inflate; {names} have.")
 
 
-def _scaled_matrix(distribution, factor):
+def _scaled_matrix(distribution: MultivariateNormal, factor: Float[Array, " d"]) -> MultivariateNormal:
     """Coordinate i times factor_i: rows of the factor, columns of its inverse."""
     rows = jax.vmap(jnp.multiply)(factor, distribution.factor)
     columns = jax.vmap(lambda f, column: column / f, in_axes=(0, 1), out_axes=1)(factor, distribution.inverse)

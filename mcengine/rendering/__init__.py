@@ -1,4 +1,4 @@
-"""Light transport: scenes with closed forms, and distributions over directions."""
+"""Light transport: a scene with a closed form, and distributions over directions."""
 
 from mcengine.numerics.deprecation import deprecated_names
 from mcengine.rendering.directions import CosineHemisphere, TowardsLamp, UniformHemisphere

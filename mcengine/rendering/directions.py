@@ -1,6 +1,6 @@
-"""Distributions over unit vectors (event [3]); densities are per steradian, about the normal (0, 0, 1).
+"""Distributions over unit vectors (event [3]): densities per steradian, with the surface normal (0, 0, 1).
 
-`log_prob` trusts that its argument has length 1.
+`log_prob` does not check that its argument has length 1.
 """
 
 import equinox as eqx
@@ -18,18 +18,18 @@ LOG_TWO_PI = float(np.log(2 * np.pi))
 
 
 class UniformHemisphere(eqx.Module):
-    """Every direction above the plane alike: q = 1 / (2 pi) where z > 0. Archimedes: z itself is uniform."""
+    """Uniform over the directions above the plane: q = 1 / (2 pi) for z > 0. z is uniform in [0, 1] (Archimedes)."""
 
     @property
     def num_uniforms(self) -> int:
         return 2
 
-    def forward(self, v: Float[Array, "2"]):
+    def forward(self, v: Float[Array, "2"]) -> tuple[Float[Array, "3"], Float[Array, ""]]:
         z = numerics.to_unit(v[0])
         sine = jnp.sqrt((1.0 - z) * (1.0 + z))
         return _direction(sine, v[1], z), jnp.full_like(z, -LOG_TWO_PI)
 
-    def sample(self, key: PRNGKeyArray):
+    def sample(self, key: PRNGKeyArray) -> Float[Array, "3"]:
         return sample_by_transport(self, key)
 
     def log_prob(self, x: Float[Array, "3"]) -> Float[Array, ""]:
@@ -37,19 +37,19 @@ class UniformHemisphere(eqx.Module):
 
 
 class CosineHemisphere(eqx.Module):
-    """Lambert's law: q = z / pi where z > 0. Malley: a uniform point of the unit disc, lifted onto the sphere."""
+    """Cosine-weighted: q = z / pi for z > 0. A uniform point of the unit disc, lifted onto the sphere (Malley)."""
 
     @property
     def num_uniforms(self) -> int:
         return 2
 
-    def forward(self, v: Float[Array, "2"]):
-        # z^2 and 1 - z^2 each from its own tail, so that neither grazing nor vertical directions are rounded away.
+    def forward(self, v: Float[Array, "2"]) -> tuple[Float[Array, "3"], Float[Array, ""]]:
+        # z^2 and 1 - z^2 from the two ends of the uniform, so that neither grazing nor vertical directions lose digits.
         log_z = 0.5 * numerics.log_lower(v[0])
         sine = jnp.sqrt(numerics.to_unit(-v[0]))
         return _direction(sine, v[1], jnp.sqrt(numerics.to_unit(v[0]))), log_z - LOG_PI
 
-    def sample(self, key: PRNGKeyArray):
+    def sample(self, key: PRNGKeyArray) -> Float[Array, "3"]:
         return sample_by_transport(self, key)
 
     def log_prob(self, x: Float[Array, "3"]) -> Float[Array, ""]:
@@ -60,12 +60,12 @@ class CosineHemisphere(eqx.Module):
 class TowardsLamp(eqx.Module):
     """From `point` towards a uniform point of the lamp: q = distance^2 / (cosine at the lamp x area), 0 off the lamp.
 
-    Within a few units of float32 rounding of the lamp's edge (some 1e-6 of its area) a sampled direction may count as
-    a miss, in `log_prob` and in the light that arrives alike.
+    **Arguments:** `point` [3], in front of the `lamp`, a `Rectangle`.
 
-    **Arguments:** `point` [3], in front of the `lamp`.
+    **Raises:** `ValueError` if the point lies in the lamp's plane or behind it.
 
-    **Raises:** `ValueError` where the point lies in the lamp's plane or behind it.
+    A sampled direction within float32 rounding of the lamp's edge (about 1e-6 of its area) may miss the lamp, both in
+    `log_prob` and in the integrand.
     """
 
     point: Float[Array, "3"] = eqx.field(converter=as_parameter)
@@ -85,8 +85,8 @@ class TowardsLamp(eqx.Module):
     def num_uniforms(self) -> int:
         return 2
 
-    def forward(self, v: Float[Array, "2"]):
-        # s = 2u - 1 for the uniform u behind v, without leaving the centred form.
+    def forward(self, v: Float[Array, "2"]) -> tuple[Float[Array, "3"], Float[Array, ""]]:
+        # s and t are uniform in [-1, 1].
         s, t = 2.0 * numerics.to_unit(v) - 1.0
         ray = self.lamp.point(s, t) - self.point
         distance = jnp.sqrt(jnp.sum(ray * ray))
@@ -94,14 +94,14 @@ class TowardsLamp(eqx.Module):
         cosine = -jnp.sum(direction * self.lamp.normal)
         return direction, self._log_density(distance, cosine)
 
-    def sample(self, key: PRNGKeyArray):
+    def sample(self, key: PRNGKeyArray) -> Float[Array, "3"]:
         return sample_by_transport(self, key)
 
     def log_prob(self, x: Float[Array, "3"]) -> Float[Array, ""]:
         hit = self.lamp.hit(self.point, x)
         return jnp.where(hit.inside, self._log_density(hit.distance, hit.cosine), -jnp.inf)
 
-    def _log_density(self, distance, cosine):
+    def _log_density(self, distance: Float[Array, ""], cosine: Float[Array, ""]) -> Float[Array, ""]:
         return 2.0 * jnp.log(distance) - jnp.log(cosine) - jnp.log(self.lamp.area)
 
 

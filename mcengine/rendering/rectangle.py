@@ -11,10 +11,11 @@ from mcengine.numerics.values import as_parameter, concrete
 
 
 class Hit(NamedTuple):
-    """Where a ray meets a rectangle's plane: `inside` the edges, in front of the origin and on the bright side.
+    """The intersection of a ray and a rectangle.
 
-    `distance` and `cosine` (at the rectangle, against its normal) are positive where `inside`, and 1 elsewhere: safe
-    to divide by and to take logs of.
+    - `inside`: whether the ray meets the rectangle, in front of the origin and on its bright side.
+    - `distance` along the ray, and `cosine` of the angle between the normal and the reversed ray: positive where
+      `inside`, and 1 elsewhere, so that divisions and logs are safe.
     """
 
     inside: Bool[Array, ""]
@@ -23,9 +24,11 @@ class Hit(NamedTuple):
 
 
 class Rectangle(eqx.Module):
-    """The points centre + s half_u + t half_v with s, t in [-1, 1], facing along half_u x half_v.
+    """The points centre + s half_u + t half_v with s, t in [-1, 1]; the bright side faces along half_u x half_v.
 
     **Arguments:** `centre`, `half_u`, `half_v`, each [3]; the half edges must be perpendicular and not zero.
+
+    **Raises:** `ValueError` for other shapes, and for half edges that are zero or not perpendicular.
     """
 
     centre: Float[Array, "3"] = eqx.field(converter=as_parameter)
@@ -59,7 +62,7 @@ class Rectangle(eqx.Module):
         return self.centre + s * self.half_u + t * self.half_v
 
     def hit(self, origin: Float[Array, "3"], direction: Float[Array, "3"]) -> Hit:
-        """Follow the ray origin + distance direction (a unit vector) to the rectangle."""
+        """The intersection with the ray origin + distance direction, `direction` a unit vector."""
         normal, to_centre = self.normal, self.centre - origin
         cosine = -_dot(direction, normal)
         height = -_dot(to_centre, normal)
@@ -73,5 +76,5 @@ class Rectangle(eqx.Module):
 
 
 def _dot(a: Float[Array, "3"], b: Float[Array, "3"]) -> Float[Array, ""]:
-    # Written out: a dot product may run in reduced precision on a GPU, and then sampled points miss their own lamp.
+    # Written out: a dot product may use reduced precision on a GPU, so that directions sampled towards a lamp miss it.
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]

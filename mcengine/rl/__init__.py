@@ -1,7 +1,9 @@
-"""Reinforcement learning: policy objectives, critics and divergences on one weight module, and off-policy evaluation.
+"""Reinforcement learning: policy objectives, critics, divergences, and off-policy evaluation.
 
-Objectives are choices from one family (`objectives.surrogate_loss`): a level (`levels`), a transform (`transforms`), a
-form (`forms`) and a reduction (`reductions`).
+Rooms: `objectives` (losses of the policy), `critics` (returns, targets and advantages; also `rl.advantages`),
+`policies` (divergences, trust regions, weights by advantages), `problems` (policy values in tabular MDPs) and `ope`
+(off-policy evaluation from logs, imported on its own: `from mcengine.rl import ope`). `inputs` has the argument checks
+that they share. All importance weights come from `mcengine.weights`.
 """
 
 from mcengine.numerics.deprecation import deprecated_names

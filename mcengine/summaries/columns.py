@@ -4,18 +4,15 @@ Powers of two so that a change of scale rounds nothing. All columns read one man
 f that add up sample by sample do so as w f too, to the last bit.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
+import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from mcengine import numerics, weights
-
-# NumPy on the host, JAX in kernels; with leading axes where many rows are held at once.
-AnyArray = jax.Array | np.ndarray
+from mcengine.numerics.arrays import AnyArray, Numbers, namespace
 
 
 class ScaledColumns(NamedTuple):
@@ -24,6 +21,25 @@ class ScaledColumns(NamedTuple):
     exponent: Array
     y: Array
     max_abs: Array
+
+
+class ControlColumns(NamedTuple):
+    """The controls of a block: c = exp(log_w) values, per control; `log_w` None where it is 0."""
+
+    log_w: Float[Array, "j n"] | None
+    values: Float[Array, "j n"]
+
+
+class Coefficients(eqx.Module):
+    """Coefficients beta of J controls for K outputs, outputs in units of 2^exponent_f, controls of 2^exponent_c.
+
+    `centre`, in the units of the outputs, is the mean of w f - beta c in the pilot.
+    """
+
+    beta: Float[AnyArray, "*batch j k"]
+    centre: Float[AnyArray, "*batch k"]
+    exponent_f: Float[AnyArray, "*batch k"]
+    exponent_c: Float[AnyArray, "*batch j"]
 
 
 def column_sums(values: Float[Array, "C n"]) -> Float[Array, " C"]:
@@ -107,7 +123,7 @@ def _normalised(exponent: Array, y: Array) -> ScaledColumns:
     return ScaledColumns(moved, y * factor[:, None], largest * factor)
 
 
-def subtract_controls(used: ScaledColumns, num_outputs: int, coefficients: Any) -> ScaledColumns:
+def subtract_controls(used: ScaledColumns, num_outputs: int, coefficients: Coefficients) -> ScaledColumns:
     """w f - beta c of every output, on the larger of the two scales."""
     y, c = used.y[:num_outputs], used.y[num_outputs:]
     exponent_f, exponent_c = used.exponent[:num_outputs], used.exponent[num_outputs:]
@@ -119,12 +135,12 @@ def subtract_controls(used: ScaledColumns, num_outputs: int, coefficients: Any) 
     return ScaledColumns(exponent, y * own[:, None] - share[:, None] * taken, used.max_abs[:num_outputs])
 
 
-def residuals(of: ScaledColumns, coefficients: Any) -> Array:
+def residuals(of: ScaledColumns, coefficients: Coefficients) -> Array:
     """|w f - beta c - its mean in the pilot| of what `corrected` gave, on its scale: what the error bar is made of."""
     centre = coefficients.centre * numerics.two_to(coefficients.exponent_f - finite(of.exponent))
     return jnp.abs(of.y - centre[:, None])
 
 
-def finite(exponent: Any, xp: Any = jnp) -> Any:
+def finite(exponent: Numbers) -> Numbers:
     """The exponent, or 0 where nothing contributes."""
-    return xp.where(exponent > -xp.inf, exponent, 0.0)
+    return namespace(exponent).where(exponent > -jnp.inf, exponent, 0.0)

@@ -7,7 +7,7 @@ samples tell how often directions of the BSDF meet the lamp, and what each of th
 other than about 0: what comes rarely on top of a large constant is not seen.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -16,16 +16,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from mcengine import numerics
-from mcengine.summaries.columns import AnyArray, ScaledColumns, column_sums, finite
-
-# A component is hardly met by so few equal contributions, all units together, and by less than one in two units: no
-# points spread it evenly then, and it varies like counts of rare events.
-FEW_CONTRIBUTIONS = 20.0
-CONTRIBUTIONS_PER_UNIT = 0.5
-# Rare among its draws too: of a small share whose every draw contributes about the same, another's would be as good.
-RARE = 0.5
-# Its own variance is missing where it is more than so many times what units show: half of what was due has come.
-MISSING = 2.0
+from mcengine.numerics.arrays import AnyArray, namespace
+from mcengine.summaries.columns import ScaledColumns, column_sums, finite
 
 
 class ComponentSums(eqx.Module):
@@ -58,12 +50,12 @@ def component_sums_of_block(columns: ScaledColumns, num_valid: Array, factors: C
     return ComponentSums(alpha.astype(y.dtype) * num_valid.astype(y.dtype), exponent, first, second)
 
 
-def merge_component_sums(a: ComponentSums | None, b: ComponentSums | None, xp: Any) -> ComponentSums | None:
+def merge_component_sums(a: ComponentSums | None, b: ComponentSums | None) -> ComponentSums | None:
     """Those of two disjoint sets of samples; None where one of them has none."""
     if a is None or b is None:
         return None
-    exponent = xp.maximum(a.exponent, b.exponent)
-    scales = [numerics.two_to(x.exponent - finite(exponent, xp), xp)[..., None] for x in (a, b)]
+    exponent = namespace(a.exponent).maximum(a.exponent, b.exponent)
+    scales = [numerics.two_to(x.exponent - finite(exponent))[..., None] for x in (a, b)]
     first = a.first * scales[0] + b.first * scales[1]
     second = a.second * scales[0] ** 2 + b.second * scales[1] ** 2
     return ComponentSums(a.drawn + b.drawn, exponent, first, second)
@@ -84,18 +76,3 @@ def slice_component_sums(sums: ComponentSums | None, tails: list[int]) -> Compon
     if sums is None:
         return None
     return ComponentSums(sums.drawn, sums.exponent[..., tails], sums.first[..., tails, :], sums.second[..., tails, :])
-
-
-def undersampled(sums: ComponentSums, moments: Any, num_samples: Any, pairs: Any, xp: Any) -> Any:
-    """Whether some component is hardly met and what it was due has not come, for the first outputs, [..., D].
-
-    `pairs` divides sums of squares of units to be the variance of their mean.
-    """
-    num_tailed = sums.exponent.shape[-1]
-    scale = numerics.two_to(finite(moments.exponent[..., :num_tailed], xp) - finite(sums.exponent, xp), xp)
-    seen = scale**2 * moments.m2[..., :num_tailed] / pairs[..., None]
-    squared, second = sums.first**2, sums.second
-    few = squared < second * xp.minimum(CONTRIBUTIONS_PER_UNIT * moments.count, FEW_CONTRIBUTIONS)[..., None, None]
-    within = second - squared / xp.where(sums.drawn > 0, sums.drawn, 1.0)[..., None, :]
-    missing = within > MISSING * (seen * num_samples[..., None] ** 2)[..., None]
-    return xp.any(few & (within > RARE * second) & missing, axis=-1)

@@ -1,42 +1,43 @@
 """Rows of moments into one: exact merging, in a fixed tree, so that nobody can tell who computed which block."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from mcengine import numerics
 from mcengine.numerics import exact_sums
-from mcengine.summaries.columns import AnyArray, finite
+from mcengine.numerics.arrays import AnyArray, namespace
+from mcengine.summaries.columns import finite
 from mcengine.summaries.component_sums import have_same_components, merge_component_sums
+from mcengine.summaries.layout import OWN_CUBES, SummaryLayout
 from mcengine.summaries.summary import Moments, SampleStats, Summary
 
 
-def merge_pair(a: Summary, b: Summary, xp: Any = np) -> Summary:
+def merge_pair(a: Summary, b: Summary) -> Summary:
     """The row of two disjoint sets of samples (Chan, Golub and LeVeque 1979), scales reconciled.
 
     Works elementwise over leading axes, so that one call merges many pairs.
     """
-    moments, stats = _merge_moments(a.moments, b.moments, xp), _merge_stats(a.stats, b.stats, xp)
-    return Summary(moments, stats, merge_component_sums(a.component_sums, b.component_sums, xp))
+    moments, stats = _merge_moments(a.moments, b.moments), _merge_stats(a.stats, b.stats)
+    return Summary(moments, stats, merge_component_sums(a.component_sums, b.component_sums))
 
 
-def _common_scale(a: AnyArray, b: AnyArray, xp: Any) -> tuple[AnyArray, AnyArray, AnyArray]:
-    scale = xp.maximum(a, b)
-    safe = finite(scale, xp)
-    return scale, numerics.two_to(a - safe, xp), numerics.two_to(b - safe, xp)
+def _common_scale(a: AnyArray, b: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
+    scale = namespace(a).maximum(a, b)
+    safe = finite(scale)
+    return scale, numerics.two_to(a - safe), numerics.two_to(b - safe)
 
 
-def _merge_moments(a: Moments, b: Moments, xp: Any) -> Moments:
-    scale, ra, rb = _common_scale(a.exponent, b.exponent, xp)
+def _merge_moments(a: Moments, b: Moments) -> Moments:
+    scale, ra, rb = _common_scale(a.exponent, b.exponent)
     count = a.count + b.count
-    share = (b.count / xp.maximum(count, 1.0))[..., None]
+    share = (b.count / namespace(count).maximum(count, 1.0))[..., None]
     mean_a, delta = a.mean * ra, b.mean * rb - a.mean * ra
-    num_aux = a.cross.shape[-1]
-    first_aux = a.mean.shape[-1] - num_aux
+    first_aux = SummaryLayout.of(a).first_cross
     factor = a.count[..., None] * share
     cross = (
         a.cross * ra[..., :, None] * ra[..., None, first_aux:]
@@ -44,36 +45,43 @@ def _merge_moments(a: Moments, b: Moments, xp: Any) -> Moments:
         + factor[..., None] * delta[..., :, None] * delta[..., None, first_aux:]
     )
     m2 = a.m2 * ra * ra + b.m2 * rb * rb + factor * delta * delta
-    total = exact_sums.add(a.total * ra[..., None], b.total * rb[..., None], xp)
-    third = _merge_thirds(a, b, ra, rb, share, delta, xp)
+    total = exact_sums.add(a.total * ra[..., None], b.total * rb[..., None])
+    third = _merge_thirds(a, b, ra, rb, share=share, delta=delta)
     return Moments(count, scale, mean_a + delta * share, m2, cross, total, third)
 
 
-def _merge_thirds(a: Moments, b: Moments, ra: AnyArray, rb: AnyArray, share: AnyArray, delta: AnyArray, xp: Any) -> Any:
-    """Third moments of both: each product of three is shifted from its own mean to the common one (Pebay 2008)."""
-    if not (num_thirds := a.third.shape[-1]):
+def _merge_thirds(
+    a: Moments, b: Moments, ra: AnyArray, rb: AnyArray, *, share: AnyArray, delta: AnyArray
+) -> Float[AnyArray, "*batch C D"]:
+    """Third moments of both: each product of three is shifted from its own mean to the common one (Pebay 2008).
+
+    `ra` and `rb` bring a and b to the common scale, `share` is that of b's units, `delta` the difference of means.
+    """
+    if not a.third.shape[-1]:
         return a.third
-
-    def of(m: Moments, r: AnyArray, shift: AnyArray) -> list[Any]:
-        n, m2 = m.count[..., None], m.m2 * r * r
-        found = [m.third[..., 0] * r**3 + 3.0 * shift * m2 + n * shift**3]
-        for i in range(1, num_thirds, 2):
-            column = (i - num_thirds) // 2  # of the denominator b, from the last
-            b = slice(column, column + 1 or None)
-            r_b, shift_b, m2_b = r[..., b], shift[..., b], m2[..., b]
-            with_b = m.cross[..., column] * r * r_b
-            found += [
-                m.third[..., i] * r * r * r_b + 2.0 * shift * with_b + shift_b * m2 + n * shift * shift * shift_b,
-                m.third[..., i + 1] * r * r_b**2 + 2.0 * shift_b * with_b + shift * m2_b + n * shift * shift_b**2,
-            ]
-        return found
-
-    both = zip(of(a, ra, -share * delta), of(b, rb, (1.0 - share) * delta), strict=True)
-    return xp.stack([x + y for x, y in both], axis=-1)
+    of_a, of_b = _shifted_thirds(a, ra, -share * delta), _shifted_thirds(b, rb, (1.0 - share) * delta)
+    return namespace(delta).stack([x + y for x, y in zip(of_a, of_b, strict=True)], axis=-1)
 
 
-def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
-    scale, ra, rb = _common_scale(a.exponent, b.exponent, xp)
+def _shifted_thirds(m: Moments, r: AnyArray, shift: AnyArray) -> list[AnyArray]:
+    """The columns of `third`, times r per factor, about a mean that is further down by `shift`."""
+    layout, n, m2 = SummaryLayout.of(m), m.count[..., None], m.m2 * r * r
+    found: list[AnyArray] = [m.third[..., OWN_CUBES] * r**3 + 3.0 * shift * m2 + n * shift**3]
+    for denominator in layout.denominators:
+        b = slice(denominator, denominator + 1)
+        r_b, shift_b, m2_b = r[..., b], shift[..., b], m2[..., b]
+        yyb, ybb = layout.cubes_with(denominator)
+        with_b = m.cross[..., layout.cross_with([denominator])[0]] * r * r_b
+        found += [
+            m.third[..., yyb] * r * r * r_b + 2.0 * shift * with_b + shift_b * m2 + n * shift * shift * shift_b,
+            m.third[..., ybb] * r * r_b**2 + 2.0 * shift_b * with_b + shift * m2_b + n * shift * shift_b**2,
+        ]
+    return found
+
+
+def _merge_stats(a: SampleStats, b: SampleStats) -> SampleStats:
+    xp = namespace(a.exponent)
+    scale, ra, rb = _common_scale(a.exponent, b.exponent)
     length = max(a.log_tail.shape[-1], b.log_tail.shape[-1])
     both = xp.concatenate([a.log_tail, b.log_tail], axis=-1)
     log_tail = -xp.sort(-both, axis=-1)[..., :length]
@@ -91,9 +99,10 @@ def _merge_stats(a: SampleStats, b: SampleStats, xp: Any) -> SampleStats:
     )
 
 
-def as_one_unit(summary: Summary, xp: Any = jnp) -> Summary:
+def as_one_unit(summary: Summary) -> Summary:
     """The row of samples that are all of one unit: their mean is one number to the error bar."""
     m = summary.moments
+    xp = namespace(m.mean)
     m2, cross, third = (xp.zeros_like(about_mean) for about_mean in (m.m2, m.cross, m.third))
     return Summary(
         Moments(xp.ones_like(m.count), m.exponent, m.mean, m2, cross, m.total, third),
@@ -110,18 +119,19 @@ def alike(*summaries: Summary) -> list[Summary]:
     return cut if same else [dataclasses.replace(summary, component_sums=None) for summary in cut]
 
 
-def merge_all(summaries: Summary, xp: Any = np, tail_length: int | None = None) -> Summary:
+def merge_all(summaries: Summary, tail_length: int | None = None) -> Summary:
     """Merge rows stacked along the first axis, in a fixed binary tree over their order.
 
     The tree depends on the number of rows alone, so that the result does not depend on who computed which. Of all tails
     the `tail_length` largest values are kept, by default as many as a row has.
     """
-    return merge_stacks([summaries], xp, tail_length)
+    return merge_stacks([summaries], tail_length)
 
 
-def merge_stacks(stacks: list[Summary], xp: Any = np, tail_length: int | None = None) -> Summary:
+def merge_stacks(stacks: list[Summary], tail_length: int | None = None) -> Summary:
     """The same for rows in several stacks, one after the other; each stack has its own length of tail, or none."""
     tails = [summaries.stats.log_tail for summaries in stacks]
+    xp = namespace(tails[0])
     if tail_length is None:
         tail_length = max(tail.shape[-1] for tail in tails)
     # Sorted once for all rows, not at every level of the tree.
@@ -131,19 +141,20 @@ def merge_stacks(stacks: list[Summary], xp: Any = np, tail_length: int | None = 
         lambda *leaves: xp.concatenate(leaves),
         *(_with_tail(summaries, summaries.stats.log_tail[..., :0]) for summaries in stacks),
     )
-    return _with_tail(_merge_tree(summaries, xp), log_tail)
+    return _with_tail(_merge_tree(summaries), log_tail)
 
 
-def _merge_tree(summaries: Summary, xp: Any) -> Summary:
+def _merge_tree(summaries: Summary) -> Summary:
+    xp = namespace(summaries.moments.mean)
     while (n := len(summaries.moments.count)) > 1:
         pairs = [map_summaries(lambda leaf, i=i: leaf[i : n - n % 2 : 2], summaries) for i in range(2)]
-        merged = merge_pair(*pairs, xp)
+        merged = merge_pair(*pairs)
         last = map_summaries(lambda leaf: leaf[n - 1 :], summaries)
         summaries = map_summaries(lambda x, y: xp.concatenate([x, y]), merged, last) if n % 2 else merged
     return map_summaries(lambda leaf: leaf[0], summaries)
 
 
-def map_summaries(function: Any, *summaries: Summary) -> Summary:
+def map_summaries(function: Callable[..., AnyArray], *summaries: Summary) -> Summary:
     """`function` of the leaves of the summaries, leaf by leaf."""
     return jax.tree.map(function, *summaries)
 

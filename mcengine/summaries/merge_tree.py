@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from mcengine.summaries.merge import map_summaries, merge_stacks
 from mcengine.summaries.summary import Summary
@@ -34,6 +35,11 @@ class MergeTree:
             if self._num_waiting == self._chunk:
                 self._fold(merge_stacks(self._waiting))
                 self._waiting, self._num_waiting = [], 0
+
+    def take(self, index: Int[np.ndarray, " problems"]) -> None:
+        """Keep some of the problems, where summaries have an axis of problems behind that of blocks."""
+        self._folded = [(level, map_summaries(lambda leaf: leaf[index], tree)) for level, tree in self._folded]
+        self._waiting = [map_summaries(lambda leaf: leaf[:, index], stack) for stack in self._waiting]
 
     def _rows_in(self, num_bytes: int, summaries: Summary) -> int:
         """A power of two, settled by the first row, which has a tail if any has."""

@@ -1,14 +1,13 @@
 """A row as one flat array: XLA compiles a kernel for every array that it returns, and a row has seventeen."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mcengine.summaries.columns import AnyArray
+from mcengine.numerics.arrays import AnyArray
 from mcengine.summaries.summary import Summary
 
 
@@ -17,7 +16,7 @@ def pack(summary: Summary) -> Float[Array, " F"]:
     return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(summary)])
 
 
-def unpack(flat: Float[AnyArray, "*rows F"], like: Any) -> Summary:
+def unpack(flat: Float[AnyArray, "*rows F"], like: Summary) -> Summary:
     """The row whose leaves have the shapes of `like`, with the leading axes of `flat`."""
     leaves, treedef = jax.tree.flatten(like)
     ends = np.cumsum([math.prod(leaf.shape) for leaf in leaves])

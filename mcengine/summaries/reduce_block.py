@@ -1,11 +1,12 @@
-"""What is kept of a block of samples: a row of sums that merges exactly with the rows of other blocks.
+"""The summary of a block of samples: sums that merge exactly with those of other blocks.
 
-Two kinds of sums. `Moments` see *units*: their mean, spread and cross terms make the estimate and its error bar.
-`SampleStats` see samples of |w f|: they make the diagnostics. Every column carries its own scale, a power of two near
+There are two kinds of sums. `Moments` see *units*: their mean, spread and cross terms make the estimate and its error
+bar. `SampleStats` see samples of |w f|: they make the diagnostics. Every column has its own scale, a power of two near
 its largest |w f|, so that float32 kernels reach 1e-300 and changing a scale rounds nothing.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,8 @@ from jaxtyping import Array, Bool, Float
 from mcengine import numerics
 from mcengine.numerics.exact_sums import exact_sums
 from mcengine.summaries.columns import (
+    Coefficients,
+    ControlColumns,
     ScaledColumns,
     beside,
     column_sums,
@@ -31,36 +34,55 @@ from mcengine.summaries.summary import LOG_2, MAX_TAILED, Moments, SampleStats, 
 FEW_COLUMNS = 17
 
 
+class Kept(NamedTuple):
+    """What the summary of a block keeps, and how its columns lie.
+
+    - `unit_size`: consecutive samples that make one unit.
+    - `indicator`: f is known to be 0, 1 or NaN.
+    - `with_denominator`: the weight w itself is appended as an auxiliary column.
+    - `num_denominators`: the last so many values are denominators of ratios, auxiliary columns too.
+    - `tailed`: the columns that keep a tail, by default the first outputs and the denominator.
+    - `tail_length`: how many of the largest |w f| a tail holds.
+    - `covariance`: "full" for cross terms of all columns; None leaves out the sums of squares over samples.
+    - `exact`: exact totals, which have no gradients.
+    - `skewness`: third moments of units.
+    """
+
+    unit_size: int = 1
+    indicator: bool = False
+    with_denominator: bool = False
+    num_denominators: int = 0
+    tailed: tuple[int, ...] | None = None
+    tail_length: int = 0
+    covariance: str | None = "diagonal"
+    exact: bool = False
+    skewness: bool = False
+
+
 def summarise_block(
     log_w: Float[Array, " n"] | Float[Array, "K n"] | None,
     values: Float[Array, "K n"],
     num_valid: Array,
+    kept: Kept = Kept(),
     *,
-    transform: Any = None,
-    with_denominator: bool = False,
-    controls: Any = None,
-    coefficients: Any = None,
-    indicator: bool = False,
-    unit_size: int = 1,
-    tail_length: int = 0,
-    covariance: str | None = "diagonal",
-    exact: bool = False,
-    skewness: bool = False,
+    transform: Callable[[Array, Array], Array] | None = None,
+    controls: ControlColumns | None = None,
+    coefficients: Coefficients | None = None,
     factors: ComponentFactors | None = None,
-    num_denominators: int = 0,
-    tailed: tuple[int, ...] | None = None,
 ) -> Summary:
-    """The row of one block of n samples, of which the first `num_valid` count.
+    """The summary of one block of n samples, of which the first `num_valid` count.
 
-    **Arguments:** `log_w`, raw log-weights, None where all are 0 (or [K, n] where each output has its own); `values` f;
-    `transform(log_w, num_valid)`, what the weighting does to them; `with_denominator` appends w itself as an auxiliary
-    column; `controls`, auxiliary columns (log_w, values) too, or taken out of the outputs where their `coefficients`
-    are known; `indicator` promises that f is 0, 1 or NaN; `tail_length`, how much of the tail of |w f| to keep;
-    `covariance`, "full" for cross terms of all columns, None to leave out the sums of squares over samples; `exact`
-    asks for exact totals, not for gradients; `skewness`, for third moments of units; `factors`, how samples count for
-    what a mixture's components are due; the last `num_denominators` values are what others are divided by, auxiliary
-    columns too; `tailed`, the columns that keep a tail, by default the first outputs and the denominator.
+    **Arguments:**
+
+    - `log_w`: raw log-weights; None where all are 0; [K, n] where each output has its own.
+    - `values`: f.
+    - `kept`: what the summary holds.
+    - `transform(log_w, num_valid)`: how the weighting changes the weights.
+    - `controls`: auxiliary columns (log_w, values); subtracted from the outputs where `coefficients` are given.
+    - `factors`: how samples contribute to the sums of a mixture's components.
     """
+    num_denominators, with_denominator, unit_size = kept.num_denominators, kept.with_denominator, kept.unit_size
+    indicator = kept.indicator
     num_outputs, n = len(values) - num_denominators, values.shape[1]
     valid = (jnp.arange(n, dtype=num_valid.dtype) < num_valid)[None, :]
     num_aux = num_denominators + int(with_denominator)
@@ -75,7 +97,7 @@ def summarise_block(
     raw = used = scaled_products(marked, f, log_w)
     removed = jnp.zeros_like(raw.exponent)
     if transform is not None:
-        # Before f is looked at: a weight's change must not depend on which integrand it is for.
+        # From all weights, also where f is 0: the change of a weight must not depend on the integrand.
         all_log_w = jnp.zeros((1, n), values.dtype) if log_w is None else jnp.atleast_2d(log_w)
         usable = jnp.where(valid & jnp.isfinite(all_log_w), all_log_w, -jnp.inf)
         changed = jnp.stack([transform(log_weights, num_valid) for log_weights in usable])
@@ -86,14 +108,14 @@ def summarise_block(
     if coefficients is not None:
         used, num_aux, total = subtract_controls(used, num_outputs, coefficients), 0, total[:num_outputs]
         left = residuals(used, coefficients)
-    elif exact and len(used.y) > 1 and used.y.dtype == jnp.float32:
-        # Many reductions read it.
+    elif kept.exact and len(used.y) > 1 and used.y.dtype == jnp.float32:
+        # Several reductions read y.
         used = used._replace(y=numerics.fence(used.y))
         total = exact_sums(used.y)
-    num_thirds = 1 + 2 * (num_denominators + with_denominator) if skewness else 0
-    num_aux = len(used.y) if covariance == "full" else num_aux
+    num_thirds = 1 + 2 * (num_denominators + with_denominator) if kept.skewness else 0
+    num_aux = len(used.y) if kept.covariance == "full" else num_aux
     moments = _moments(used, total, num_valid, valid, unit_size, num_aux, num_thirds)
-    tailed_columns = _tailed(num_outputs, with_denominator) if tailed is None else np.asarray(tailed)
+    tailed_columns = _tailed(num_outputs, with_denominator) if kept.tailed is None else np.asarray(kept.tailed)
     seen = slice(None) if controls is None else slice(num_outputs)
     stats = _sample_stats(
         ScaledColumns(*(part[seen] for part in raw)),
@@ -101,11 +123,9 @@ def summarise_block(
         num_valid,
         left=None if left is None else (left, used.exponent),
         removed=removed[seen],
-        known=moments if transform is None and controls is None and unit_size == 1 else None,
-        positive=f is None,
-        tailed=tailed_columns,
-        tail_length=tail_length,
-        squares=covariance is not None,
+        known=(moments, f is None) if transform is None and controls is None and unit_size == 1 else None,
+        tails=(tailed_columns, kept.tail_length),
+        squares=kept.covariance is not None,
     )
     component_sums = None
     if factors is not None:
@@ -180,30 +200,34 @@ def _sample_stats(
     *,
     left: tuple[Array, Array] | None,
     removed: Array,
-    known: Moments | None,
-    positive: bool,
-    tailed: np.ndarray,
-    tail_length: int,
+    known: tuple[Moments, bool] | None,
+    tails: tuple[np.ndarray, int],
     squares: bool,
 ) -> SampleStats:
-    """Sums over samples. On CPU each costs a pass over the block, so what `known` tells already is not summed.
+    """Sums over samples.
 
-    `left` is what controls left of each sample, and its exponents.
+    On CPU each sum costs a pass over the block, so sums that follow from moments over samples are not computed.
+
+    **Arguments:** `left`, the residuals of each sample after controls, and their exponents; `known`, moments over
+    samples where there are some, and whether w f is nowhere negative; `tails`, the columns that keep a tail and its
+    length; `squares`, whether to sum squares.
     """
-    raw, marked, left, removed, known = lax.stop_gradient((raw, marked, left, removed, known))
+    (tailed, tail_length), positive = tails, known is not None and known[1]
+    known_moments = None if known is None else known[0]
+    raw, marked, left, removed, known_moments = lax.stop_gradient((raw, marked, left, removed, known_moments))
     size = jnp.abs(raw.y)
-    # A control that is not finite spoils its sample too: with 0 for it, its mean would be another.
+    # A sample whose control is not finite is not finite either: 0 in its place would change the mean of the control.
     hits, num_nonfinite = _counts(marked)
     hits = hits[: len(size)]
-    if known is None:
+    if known_moments is None:
         sum_abs = column_sums(size)
         sum_squares = column_sums(size * size) if squares else jnp.full_like(sum_abs, jnp.nan)
     else:
-        sum_abs = known.count * known.mean if positive else column_sums(size)
-        sum_squares = known.m2 + known.count * known.mean * known.mean
+        sum_abs = known_moments.count * known_moments.mean if positive else column_sums(size)
+        sum_squares = known_moments.m2 + known_moments.count * known_moments.mean * known_moments.mean
     tail_hits, log_tail = hits[tailed], _log_tail(size[tailed], raw.exponent[tailed], tail_length)
     if left is not None:
-        # Of the samples that hit: of a rare event the few hits stand out from all others, which is no heavy tail.
+        # Of samples that contribute: the few hits of a rare event lie far from all others, which is not a heavy tail.
         residual = jnp.where(marked[: len(size)] > -jnp.inf, left[0], 0.0)
         of_residuals = _log_tail(residual[tailed], left[1][tailed], tail_length)
         tail_hits, log_tail = jnp.tile(tail_hits, 2), jnp.concatenate([log_tail, of_residuals])

@@ -4,12 +4,14 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from mcengine.summaries.columns import AnyArray
+from mcengine.numerics.arrays import AnyArray
 from mcengine.summaries.component_sums import ComponentSums
 
 # Outputs that keep a tail for k-hat, and how much of a tail.
 MAX_TAILED = 16
 MAX_TAIL = 768
+# Units of at least this many samples are few, so that their skewness matters; antithetic pairs are thousands.
+LONG_UNIT = 8
 LOG_2 = float(np.log(2.0))
 
 

@@ -1,4 +1,4 @@
-"""Small problems with exact answers, each showing one thing: a tail, weights, a failure, two policies' distance."""
+"""Small problems with exact values, one for each topic: a tail, weights, a failure, the distance of two policies."""
 
 from mcengine.teaching.bumped_mean import bumped_mean
 from mcengine.teaching.far_apart import between, far_apart, predicted_variance

@@ -1,4 +1,4 @@
-"""Mean weight of the fish in a round lake, from nets thrown where one likes."""
+"""The mean weight of the fish in a round lake, from nets thrown at chosen places (the proposal)."""
 
 import math
 
@@ -10,14 +10,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from mcengine import numerics
 from mcengine.distributions.protocol import sample_by_transport
 from mcengine.distributions.univariate import require_positive
-from mcengine.numerics.values import as_parameter, concrete
+from mcengine.numerics.values import Scalar, as_parameter, concrete
 from mcengine.problems.expectation import Expectation
 
 
 class Middle(eqx.Module):
-    """Density (peak + 1)/pi (1 - r^2)^peak on the disc of radius 1: uniform at peak 0, all in the middle as it grows.
+    """Density (peak + 1)/pi (1 - r^2)^peak on the disc of radius 1: uniform for peak 0, in the middle for a large peak.
 
-    1 - r^2 = u^(1/(peak + 1)), the angle uniform. Event shape [2].
+    1 - r^2 = u^(1/(peak + 1)) and a uniform angle. Event shape [2].
 
     **Arguments:** `peak` >= 0, a scalar.
     """
@@ -32,15 +32,15 @@ class Middle(eqx.Module):
         return 2
 
     @property
-    def support(self):
+    def support(self) -> tuple[Float[Array, " 2"], Float[Array, " 2"]]:
         return _square_around_lake()
 
-    def forward(self, v: Float[Array, " 2"]):
+    def forward(self, v: Float[Array, " 2"]) -> tuple[Float[Array, " 2"], Float[Array, ""]]:
         log_depth = numerics.log_lower(v[0]) / (self.peak + 1.0)
         radius = jnp.sqrt(-jnp.expm1(log_depth))
         return _point(radius, v[1]), self._log_density(log_depth)
 
-    def sample(self, key: PRNGKeyArray):
+    def sample(self, key: PRNGKeyArray) -> Float[Array, " 2"]:
         return sample_by_transport(self, key)
 
     def log_prob(self, x: Float[Array, " 2"]) -> Float[Array, ""]:
@@ -48,15 +48,15 @@ class Middle(eqx.Module):
         inside = depth > 0.0
         return jnp.where(inside, self._log_density(jnp.log(jnp.where(inside, depth, 1.0))), -jnp.inf)
 
-    def _log_density(self, log_depth):
+    def _log_density(self, log_depth: Float[Array, ""]) -> Float[Array, ""]:
         return jnp.log1p(self.peak) - math.log(math.pi) + self.peak * log_depth
 
 
 class Shore(eqx.Module):
-    """Density (power + 2)/(2 pi) r^power on the disc of radius 1: nets thrown from the bank. Event shape [2].
+    """Density (power + 2)/(2 pi) r^power on the disc of radius 1: nets thrown from the shore. Event shape [2].
 
-    r = u^(1/(power + 2)), the angle uniform. Almost no net reaches the middle, which lies deep: the weights of a
-    population there have infinite variance from power 2 on, tail index power/(power + 2).
+    r = u^(1/(power + 2)) and a uniform angle. Few nets reach the middle. For a population there the weights have tail
+    index power/(power + 2), and an infinite variance for power >= 2.
 
     **Arguments:** `power` >= 0, a scalar.
     """
@@ -71,14 +71,14 @@ class Shore(eqx.Module):
         return 2
 
     @property
-    def support(self):
+    def support(self) -> tuple[Float[Array, " 2"], Float[Array, " 2"]]:
         return _square_around_lake()
 
-    def forward(self, v: Float[Array, " 2"]):
+    def forward(self, v: Float[Array, " 2"]) -> tuple[Float[Array, " 2"], Float[Array, ""]]:
         log_radius = numerics.log_lower(v[0]) / (self.power + 2.0)
         return _point(jnp.exp(log_radius), v[1]), self._log_density(log_radius)
 
-    def sample(self, key: PRNGKeyArray):
+    def sample(self, key: PRNGKeyArray) -> Float[Array, " 2"]:
         return sample_by_transport(self, key)
 
     def log_prob(self, x: Float[Array, " 2"]) -> Float[Array, ""]:
@@ -86,7 +86,7 @@ class Shore(eqx.Module):
         inside = (square > 0.0) & (square <= 1.0)
         return jnp.where(inside, self._log_density(0.5 * jnp.log(jnp.where(inside, square, 1.0))), -jnp.inf)
 
-    def _log_density(self, log_radius):
+    def _log_density(self, log_radius: Float[Array, ""]) -> Float[Array, ""]:
         return jnp.log(self.power + 2.0) - math.log(2 * math.pi) + self.power * log_radius
 
 
@@ -95,7 +95,7 @@ def _square_around_lake() -> tuple[Float[Array, " 2"], Float[Array, " 2"]]:
     return -side, side
 
 
-def _require_not_negative(family: str, name: str, value) -> None:
+def _require_not_negative(family: str, name: str, value: Float[Array, "..."]) -> None:
     known = concrete(value)
     if known is not None and not np.all((known >= 0) & np.isfinite(known)):
         raise ValueError(f"{family}: {name} must be at least 0 and finite, got {known}.")
@@ -107,9 +107,9 @@ def _point(radius: Float[Array, ""], v: Float[Array, ""]) -> Float[Array, " 2"]:
 
 
 class FishCount(eqx.Module):
-    """Fish per unit area, num_fish p(x): the population's density known up to a constant.
+    """Fish per unit area, num_fish p(x): the density of the population up to a constant.
 
-    Not a probability: `log_prob` does not integrate to one, `sample` draws from p all the same.
+    It is not normalised: exp of `log_prob` integrates to num_fish. `sample` draws from p.
     """
 
     population: Middle
@@ -119,10 +119,10 @@ class FishCount(eqx.Module):
         require_positive("FishCount", "num_fish", self.num_fish)
 
     @property
-    def support(self):
+    def support(self) -> tuple[Float[Array, " 2"], Float[Array, " 2"]]:
         return self.population.support
 
-    def sample(self, key: PRNGKeyArray):
+    def sample(self, key: PRNGKeyArray) -> Float[Array, " 2"]:
         return self.population.sample(key)
 
     def log_prob(self, x: Float[Array, " 2"]) -> Float[Array, ""]:
@@ -132,7 +132,7 @@ class FishCount(eqx.Module):
 class FishWeight(eqx.Module):
     """Weight in kilograms of a fish at x: shore + (middle - shore) (1 - |x|^2)^steepness (1 + tilt x_0).
 
-    `tilt` in [-1, 1] makes one bank's fish heavier than the other's, without changing the mean over a round population.
+    `tilt` in [-1, 1] makes fish heavier on one side and lighter on the other, with the same mean.
     """
 
     shore_kg: Float[Array, ""] = eqx.field(converter=as_parameter)
@@ -145,15 +145,27 @@ class FishWeight(eqx.Module):
         return self.shore_kg + (self.middle_kg - self.shore_kg) * depth**self.steepness * (1.0 + self.tilt * x[0])
 
 
-def fish_pond(shore_kg=0.2, middle_kg=5.0, peak=3.0, steepness=2.0, tilt=0.5, num_fish=None) -> Expectation:
-    """Mean weight of the fish in a lake of radius 1, few and light by the shore, many and heavy in the middle.
+def fish_pond(
+    shore_kg: Scalar = 0.2,
+    middle_kg: Scalar = 5.0,
+    peak: Scalar = 3.0,
+    steepness: Scalar = 2.0,
+    *,
+    tilt: Scalar = 0.5,
+    num_fish: Scalar | None = None,
+) -> Expectation:
+    """Mean weight of the fish in a lake of radius 1: few and light at the shore, many and heavy in the middle.
 
-    E_p[f], population p = Middle(peak), f = FishWeight; exactly
+    E_p[f] with the population p = Middle(peak) and f = FishWeight. The exact value is
     shore + (middle - shore) (peak + 1)/(peak + steepness + 1).
 
-    **Arguments:** weights in kilograms at the shore and in the middle; `num_fish`, None where the population's density
-    is normalised, or the number of fish in the lake: then the target is fish per unit area, which needs
-    `weighting=mc.weighting.SelfNormalised()` with any net but the fish's own.
+    **Arguments:**
+
+    - `shore_kg`, `middle_kg`: weights of a fish in kilograms at the shore and in the middle, positive.
+    - `peak`: of the population, positive.
+    - `steepness`, `tilt`: of the weight, see `FishWeight`.
+    - `num_fish`: None for a normalised density, or the number of fish in the lake. The target is then fish per unit
+      area, and any proposal needs `weighting=mc.weighting.SelfNormalised()`.
 
     **Raises:** `ValueError` for weights, `peak` or `steepness` that are not positive and a tilt outside [-1, 1].
     """
@@ -168,10 +180,14 @@ def fish_pond(shore_kg=0.2, middle_kg=5.0, peak=3.0, steepness=2.0, tilt=0.5, nu
     return Expectation(FishWeight(shore_kg, middle_kg, steepness, tilt), target, exact=exact)
 
 
-def where_the_fish_are(problem: Expectation, peak=None) -> Middle:
-    """Nets where the kilograms are: `Middle` whose mean squared radius is that of p f, the best density there is.
+def where_the_fish_are(problem: Expectation, peak: Scalar | None = None) -> Middle:
+    """`Middle` with the mean squared radius of p f, the optimal density: nets where most kilograms are.
 
-    Under Middle(c) the mean of r^2 is 1/(c + 2); under p f it is a mixture of two such.
+    Under Middle(c) the mean of r^2 is 1/(c + 2); p f is a mixture of two such densities.
+
+    **Arguments:** `problem`, a `fish_pond`; `peak` of the result, if it is to be another.
+
+    **Raises:** `TypeError` for another problem.
     """
     if peak is not None:
         return Middle(peak)
@@ -186,10 +202,10 @@ def where_the_fish_are(problem: Expectation, peak=None) -> Middle:
 
 
 def unweighted_mean(problem: Expectation, net: Middle | Shore) -> float:
-    """E_q[f], what averaging the catch without weights converges to: a wrong answer, however many nets are thrown.
+    """E_q[f], the limit of the average without weights: a wrong value for every number of samples.
 
-    E_q[(1 - r^2)^s] = Gamma(a + 1) Gamma(s + 1) / Gamma(a + s + 1) with a = power/2 + 1 from the shore, and
-    (c + 1)/(c + s + 1) from the middle.
+    E_q[(1 - r^2)^s] = Gamma(a + 1) Gamma(s + 1) / Gamma(a + s + 1) with a = power/2 + 1 for `Shore`, and
+    (c + 1)/(c + s + 1) for `Middle`.
     """
     weight = _weight_of(problem)
     shore, middle, s = (float(x) for x in (weight.shore_kg, weight.middle_kg, weight.steepness))

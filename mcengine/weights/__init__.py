@@ -1,4 +1,8 @@
-"""Weights p / q, in log space until the last line; the only place of exp(log p - log q)."""
+"""Weights p / q in log space; the only room where exp(log p - log q) is written.
+
+`log_weights` has the functions on arrays that are exported here; `weighting` and `mis` the choices of an estimate, what
+is done to the weights and how those of several proposals are combined; `pareto_tail` the fit behind k-hat.
+"""
 
 from mcengine.weights.log_weights import clipped as clipped
 from mcengine.weights.log_weights import effective_sample_size as effective_sample_size

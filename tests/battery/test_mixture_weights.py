@@ -1,4 +1,4 @@
-"""Chosen shares in every field: the variance is never above that of equal shares, and mostly far below."""
+"""Chosen mixture weights in every field: the variance is never above that of equal weights, and mostly far below."""
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ import pytest
 import mcengine as mc
 from experiments.config import build_problem, compose
 
-# (problem, its mixture, at most so much of the variance with equal shares).
+# (problem and mixture, the largest allowed ratio of the variance to that with equal weights).
 PROBLEMS = [
     (["problem=plane_light", "proposal=plane_light/cosine_and_lamp"], 0.1),
     (["problem=genz_gaussian", "proposal=genz_gaussian/peak_and_uniform"], 0.1),

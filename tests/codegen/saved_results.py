@@ -724,7 +724,7 @@ def loss(objective, *positions, **options):
 
 def penalised(log_pi, log_mu, advantages, log_reference, mask, **options):
     exact = rl.kl.kl_estimate(log_mu, log_pi, mask=mask)
-    return rl.objectives.ppo_kl(log_pi, log_mu, advantages, exact, 0.3, mask=mask, **options)
+    return rl.objectives.ppo_kl(log_pi, log_mu, advantages, exact, beta=0.3, mask=mask, **options)
 
 
 def corrected(log_pi, log_mu, advantages, log_reference, mask):
@@ -802,7 +802,7 @@ def rl_advantages_of_values():
     rewards, values, following, _, _, ends = critic()
     adv = rl.advantages
     return [
-        list(adv.gae(rewards, values, following, 0.95, 0.9, **ends)),
+        list(adv.gae(rewards, values, following, 0.95, lambda_=0.9, **ends)),
         adv.lambda_returns(rewards, following, 0.95, 0.8, **ends),
         adv.td_targets(rewards, following, 0.95, terminated=ends["terminated"]),
         adv.n_step_targets(rewards, following, 0.95, 3, **ends),
@@ -818,8 +818,8 @@ def rl_advantages_off_policy():
     adv = rl.advantages
     traces = [adv.retrace_traces(log_ratios, 0.9), adv.tree_backup_traces(log_pi, 0.9), 0.9]
     return [
-        list(adv.vtrace(rewards, values, following, log_ratios, 0.95, lambda_=0.9, pg_rho_bar=1.2, **ends)),
-        [adv.q_targets(rewards, values, following, trace, 0.95, **ends) for trace in traces],
+        list(adv.vtrace(rewards, values, following, log_ratios, discount=0.95, lambda_=0.9, pg_rho_bar=1.2, **ends)),
+        [adv.q_targets(rewards, values, following, trace, discount=0.95, **ends) for trace in traces],
     ]
 
 
@@ -974,7 +974,7 @@ def ope_several_loggers():
 @case
 def ope_doubly_robust_return():
     rewards, q, v, log_ratios, *_ = critic()
-    return ope.doubly_robust_return(rewards, log_ratios, q, v, 0.9)
+    return ope.doubly_robust_return(rewards, log_ratios, q, v, discount=0.9)
 
 
 # The file.

@@ -1,4 +1,4 @@
-"""The counter-based generator: what it must be, beside the batteries whose logs are in results/randomness/."""
+"""The counter-based generator, besides the statistical batteries whose logs are in results/randomness/."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ MASK = 2**32 - 1
 
 
 def hashed_in_python(counter, k0, k1):
-    """The same in Python's own integers, straight from the formula."""
+    """The formula in integers of Python."""
 
     def scatter(x, shift, multiplier):
         return (x ^ (x >> shift)) * multiplier & MASK
@@ -33,7 +33,7 @@ def test_the_hash_is_the_formula():
         np.testing.assert_array_equal(found, [hashed_in_python(c, k0, k1) for c in counters])
 
 
-def test_words_do_not_depend_on_how_many_are_asked_for(key):
+def test_words_do_not_depend_on_their_number(key):
     many = np.asarray(numerics.random_words(key, (3, 4096)))
     np.testing.assert_array_equal(many[:, :100], numerics.random_words(jax.random.clone(key), (3, 100)))
 
@@ -48,13 +48,13 @@ def test_coordinates_keys_and_blocks_are_streams_of_their_own():
     for i, one in enumerate(streams):
         for other in streams[:i]:
             assert len(np.intersect1d(one, other)) <= 2  # 1000^2 / 2^32 in expectation
-            # Nor is one the other's bits flipped: half of the bits differ.
+            # One is not the other with bits flipped: half of the bits differ.
             differing = np.unpackbits((one ^ other).view(np.uint8)).mean()
             assert abs(differing - 0.5) < 4.5 * 0.5 / np.sqrt(32_000)
 
 
-def test_words_repeat_as_random_ones_do():
-    """A permutation of the counters would never repeat a word, which a collision test over many blocks notices."""
+def test_words_repeat_as_often_as_random_ones():
+    """A permutation of the counters would never repeat a word, and fail a collision test over many blocks."""
     seen = sum(
         2**18 - len(np.unique(np.asarray(numerics.random_words(jax.random.key(seed), (1, 2**18)))))
         for seed in range(12)
@@ -64,7 +64,7 @@ def test_words_repeat_as_random_ones_do():
 
 
 @pytest.mark.parametrize("generator", ["counter", "threefry"])
-def test_every_bit_is_a_fair_coin_and_neighbours_are_strangers(generator):
+def test_every_bit_is_fair_and_neighbours_are_independent(generator):
     words = np.asarray(numerics.random_words(jax.random.key(5), (4, 2**16), generator))
     bits = np.unpackbits(words.view(np.uint8)).reshape(-1, 32)
     z = (bits.mean(axis=0) - 0.5) / (0.5 / np.sqrt(len(bits)))
@@ -77,7 +77,7 @@ def test_every_bit_is_a_fair_coin_and_neighbours_are_strangers(generator):
     assert stats.chisquare(across).pvalue > 1e-4
 
 
-def test_threefry_is_jaxs_own(key):
+def test_threefry_is_the_generator_of_jax(key):
     words = numerics.random_words(key, (2, 5), "threefry")
     np.testing.assert_array_equal(words, jax.random.bits(jax.random.clone(key), (2, 5), jnp.uint32))
 

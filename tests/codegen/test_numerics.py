@@ -1,4 +1,4 @@
-"""The generator's uniforms and the normal quantile, by enumeration where it matters."""
+"""Uniforms of the generator, elementary functions and fences, by enumeration where it matters."""
 
 import jax
 import jax.numpy as jnp
@@ -22,18 +22,18 @@ def _exact_magnitude(words, second=None):
     return (low + fraction) * 2.0**-32, signed < 0
 
 
-def test_centred_uniforms_say_the_smaller_tail():
+def test_centred_uniforms_hold_the_smaller_tail():
     v = np.asarray(numerics.centred_uniform(jnp.asarray(WORDS[None])), np.float64)
     magnitude, upper = _exact_magnitude(WORDS)
     np.testing.assert_allclose(np.abs(v), magnitude, rtol=2.0**-23)  # rounded twice
     np.testing.assert_array_equal(v < 0, upper)
     assert np.abs(v).min() == 2.0**-33
     assert np.abs(v).max() <= 0.5
-    # Once around the circle the probability increases with the word.
+    # The probability increases with the word.
     assert np.all(np.diff(np.where(v > 0, v, 1.0 + v)) >= 0)
 
 
-def test_second_words_fill_in_the_tails():
+def test_second_words_resolve_the_tails():
     second = np.array([0, 1, 2**31, 2**32 - 1], np.uint32)
     for word in (0, 5, 2**32 - 1):
         words = np.full(4, word, np.uint32)
@@ -73,7 +73,7 @@ def test_the_normal_quantile_at_every_magnitude():
     assert z.min() < -9.0
 
 
-def test_the_normal_quantile_in_the_very_middle():
+def test_the_normal_quantile_near_the_median():
     p = np.float32(0.5) - np.arange(1, 2000, dtype=np.float32) * np.float32(2.0**-25)
     z = np.asarray(numerics.normal_quantile(jnp.asarray(p)), np.float64)
     np.testing.assert_allclose(z, special.ndtri(p.astype(np.float64)), rtol=6e-7)
@@ -108,7 +108,7 @@ def test_uniforms_are_uniform(key):
     v = np.asarray(numerics.centred_uniform(numerics.random_words(key, (1, 200_000))), np.float64)
     u = np.where(v > 0, v, 1.0 + v)
     assert stats.kstest(u, "uniform").pvalue > 1e-3
-    # The tail, which a histogram cannot see: each power of two holds half of the one before.
+    # The tails, which a histogram would not resolve: each power of two has half the probability of the one before.
     tail = -np.log2(np.minimum(np.abs(v) * 2.0, 1.0))
     for side in (v > 0, v < 0):
         counts = np.histogram(tail[side], bins=np.arange(0, 12))[0]
@@ -116,7 +116,7 @@ def test_uniforms_are_uniform(key):
         assert np.sum((counts - expected) ** 2 / expected) < stats.chi2.isf(1e-4, 11)
 
 
-def test_polynomials_are_horners():
+def test_polynomials_follow_horners_rule():
     x = jnp.asarray([0.5, -2.0])
     np.testing.assert_allclose(numerics.polynomial((1.0, 2.0, 3.0), x), 1 + 2 * np.asarray(x) + 3 * np.asarray(x) ** 2)
 
@@ -137,7 +137,7 @@ def test_a_fence_changes_nothing():
 
 
 @pytest.mark.battery
-def test_the_polynomials_are_what_the_fit_gives():
+def test_the_coefficients_are_those_of_the_fit():
     fits = fit_elementary.fits()
     used = {name: getattr(elementary, f"_{name.upper()}") for name in fits}
     for name, (coefficients, error) in fits.items():
@@ -173,8 +173,8 @@ def test_the_logarithm_sine_and_cosine_in_double_precision():
         np.testing.assert_allclose(numerics.sin_cos_of_turn(v)[0], np.sin(2 * np.pi * np.asarray(v)), rtol=1e-14)
 
 
-def test_what_is_fenced_is_computed_once():
-    """XLA would otherwise repeat the polynomial in the sum and in the maximum."""
+def test_fenced_values_are_computed_once():
+    """Without the fence XLA repeats the polynomial in the sum and in the maximum."""
 
     def two_consumers(x, fence):
         y = fence(numerics.polynomial(tuple(np.linspace(0.3, 1.7, 41)), x))
@@ -187,7 +187,7 @@ def test_what_is_fenced_is_computed_once():
     ]
     fenced, plain = (text.count(" multiply(") for text in programs)
     assert fenced < 60  # one polynomial of degree 40
-    assert plain > 75  # without the fence there are two, or this test shows nothing
+    assert plain > 75  # two without the fence, or else this test would show nothing
 
 
 @pytest.mark.parametrize("values", [[0.0, -0.0, 1e-45, np.inf, -np.inf, np.nan, -3.5, 1e38]])

@@ -1,4 +1,4 @@
-"""A function over samples that lie along the last axis: `vmap`'s values and gradients, and none of its transposes."""
+"""A function of one sample applied along the last axis: values and gradients of `vmap` without its transposes."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def guarded_log(x):
 
 @guarded_log.defjvp
 def _(primals, tangents):
-    return guarded_log(*primals), 2.0 * tangents[0] / primals[0]  # twice the truth, so that it is seen to be used
+    return guarded_log(*primals), 2.0 * tangents[0] / primals[0]  # twice the true one, to see that it is used
 
 
 FUNCTIONS = {
@@ -31,7 +31,7 @@ FUNCTIONS = {
     "a matrix": lambda x: MATRIX @ x,
     "norms of the rows of a matrix": lambda x: jnp.sum(MATRIX * x[None, :], axis=1),
     "an index and a slice": lambda x: {"first": x[0], "rest": x[1:]},
-    "a number that is no sample's": lambda x: (jnp.ones(2), x[0]),
+    "a number that is the same for all samples": lambda x: (jnp.ones(2), x[0]),
     "a choice": lambda x: jnp.where(x[0] > 0, x, LOC),
     "integers": lambda x: jnp.sum(jnp.floor(x).astype(jnp.int32)),
     "sorted": jnp.sort,
@@ -58,7 +58,7 @@ def test_values_and_gradients_are_those_of_vmap(name):
     np.testing.assert_allclose(*gradients, rtol=2e-4, atol=1e-4)
 
 
-def test_nothing_is_transposed_and_no_sum_is_left():
+def test_there_are_no_transposes_and_no_reductions():
     def density(x):
         return mc.Normal(LOC, 2.0).log_prob(x) - 0.5 * jnp.sum((x - LOC) ** 2)
 

@@ -54,7 +54,7 @@ def test_rows_merged_a_few_keys_at_a_time(key, monkeypatch):
     keys = jax.random.split(key, 7)
     problem, wide = mc.Expectation(lambda x: x * x, mc.Normal(1.0, 1.0)), mc.Normal(1.0, 2.0)
     whole = mc.replicate(keys, problem, wide, budget=mc.Samples(2**14))
-    monkeypatch.setattr(replicates, "MOST_ROWS", 9)  # two keys at a time, the last alone
+    monkeypatch.setattr(replicates, "MOST_SUMMARIES", 9)  # two keys at a time, the last alone
     parts = mc.replicate(keys, problem, wide, budget=mc.Samples(2**14))
     trees_equal(whole.summary, parts.summary)
 

@@ -225,7 +225,7 @@ def test_in_a_trace_it_is_the_same(key):
         ({"controls": mc.Controls(lambda x: x, np.zeros(2))}, ValueError, "the function returns shapes"),
         ({"controls": mc.Controls(lambda x: jnp.tile(x, 17), np.zeros(17))}, ValueError, "1 to 16 controls, got 17"),
         ({"controls": LINEAR, "weighting": mc.weighting.SelfNormalised()}, ValueError, "controls need raw weights"),
-        ({"controls": mc.Components()}, TypeError, "no mixture"),
+        ({"controls": mc.Components()}, TypeError, "not a mixture"),
         ({"controls": mc.Controls(lambda x: x, 0.0, pilot=3)}, ValueError, "3 samples is too small for 1 control"),
         (
             {"controls": mc.Components(pilot=8), "proposal": mc.multi_sample([STANDARD, STANDARD], [2, 1])},

@@ -286,10 +286,11 @@ def test_ours_and_yours_pass_through_unchanged(duck):
     assert md.as_distribution(duck) is duck
 
 
-def test_what_is_no_distribution_is_told_what_it_lacks():
-    with pytest.raises(TypeError, match="NoneType is no distribution: it has no method sample and no method log_prob"):
+def test_an_error_names_the_methods_that_an_object_lacks():
+    words = "NoneType is not a distribution: it has no method sample and no method log_prob"
+    with pytest.raises(TypeError, match=words):
         md.as_distribution(None)
-    with pytest.raises(TypeError, match="_Mute is no distribution: it has no method log_prob"):
+    with pytest.raises(TypeError, match="_Mute is not a distribution: it has no method log_prob"):
         md.as_distribution(_Mute())
     with pytest.raises(TypeError, match=r"_Greedy.sample must be callable as sample.key., .* key, sample_shape"):
         md.as_distribution(_Greedy())
@@ -307,7 +308,7 @@ def test_a_density_without_samples_passes_where_nothing_is_drawn():
     assert as_density(density) is density
     assert as_density(duck) is duck
     assert type(as_density(md.Normal())) is md.Normal
-    with pytest.raises(TypeError, match="_Density is no distribution: it has no method sample"):
+    with pytest.raises(TypeError, match="_Density is not a distribution: it has no method sample"):
         md.as_distribution(density)
     with pytest.raises(TypeError, match=r"_Greedy.sample must be callable"):
         as_density(_Greedy())

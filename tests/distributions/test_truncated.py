@@ -138,5 +138,5 @@ def test_another_librarys_family_is_taken_at_the_door():
     assert float(law.log_prob(0.5)) == float(md.Truncated(md.Normal(1.0, 2.0), 0.0, 1.0).log_prob(0.5))
     with pytest.raises(TypeError, match=r"Truncated: numpyro.Laplace has no log_density"):
         md.Truncated(laplace, 0.0, 1.0)
-    with pytest.raises(TypeError, match="is no distribution"):
+    with pytest.raises(TypeError, match="is not a distribution"):
         md.Truncated(1.0, 0.0, 1.0)

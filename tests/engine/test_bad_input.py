@@ -103,7 +103,7 @@ BUDGET = mc.Samples(100)
         (
             lambda: jax.jit(lambda key: mc.estimate(key, SQUARE, budget=BUDGET).interval()[0])(KEY),
             ValueError,
-            "interval: inside jit",
+            "interval: .* inside jit",
         ),
         (
             lambda: mc.choose_mixture_weights(0, SQUARE, mc.mixture([STANDARD]), budget=BUDGET),
@@ -232,5 +232,5 @@ def test_unhashable_statics_are_refused():
     class Odd:
         __hash__ = None
 
-    with pytest.raises(TypeError, match="neither a number, an array nor hashable"):
+    with pytest.raises(TypeError, match="not a number, an array or hashable"):
         mc.estimate(KEY, mc.Expectation(Holder([Odd()]), STANDARD), budget=BUDGET)

@@ -25,7 +25,7 @@ def test_two_defensive_methods_have_two_names():
     assert shifted["choices"]["weighting"] == "raw"
 
 
-def test_points_and_heuristics_are_part_of_a_methods_name_and_plain_goes_without_saying():
+def test_points_and_heuristics_are_part_of_a_methods_name_and_plain_is_not():
     assert described()["method"] == "plain"
     assert described("points=sobol")["method"] == "sobol"
     assert described("points=lattice_tent", "points.size=64")["method"] == "lattice tent, size 64"
@@ -38,7 +38,7 @@ def test_points_and_heuristics_are_part_of_a_methods_name_and_plain_goes_without
 
 def test_controls_are_part_of_a_methods_name_and_functionals_of_the_case():
     made = described("problem=plane_light", "controls=plane_light/light_visibility", "controls.pilot=512")
-    assert (made["case"], made["method"]) == ("", "lamp in sight, pilot 512")
+    assert (made["case"], made["method"]) == ("", "light visibility, pilot 512")
     made = described("problem=peaked_curve", "proposal=peaked_curve/wide_peak", "controls=components")
     assert made["method"] == "wide peak, components"
     made = described("problem=normal_loss", "problem.scale=3", "functional=tail_risk", "functional.levels=[0.9,0.99]")
@@ -78,7 +78,7 @@ def test_a_job_of_every_kind_becomes_a_record_with_exact_values(tmp_path, words,
     assert tables.table([record])["misses_exact"].eq(False).all()
 
 
-def test_tail_risk_to_a_tolerance_fails_with_the_engines_reason(tmp_path):
+def test_tail_risk_to_a_tolerance_fails_with_the_engines_message(tmp_path):
     overrides = [f"folder={tmp_path}", "functional=tail_risk", "budget=tolerance"]
     cfg = config.compose(overrides)
     outcome = jobs.perform(cfg, overrides, dict(cfg.hydra.runtime.choices))
@@ -86,12 +86,12 @@ def test_tail_risk_to_a_tolerance_fails_with_the_engines_reason(tmp_path):
     assert "TailRisk needs all samples" in outcome.reason
 
 
-def test_a_heuristic_for_what_is_no_mixture_fails_with_the_engines_reason(tmp_path):
+def test_a_heuristic_without_a_mixture_fails_with_the_engines_message(tmp_path):
     overrides = [f"folder={tmp_path}", "proposal=gaussian_tail/shifted", "mis=power", "budget.max_samples=256"]
     cfg = config.compose(overrides)
     outcome = jobs.perform(cfg, overrides, dict(cfg.hydra.runtime.choices))
     assert outcome.state == "failed"
-    assert "mis combines the components of a mixture, and Normal is none" in outcome.reason
+    assert "mis combines the components of a mixture, and Normal is not one" in outcome.reason
     assert len(list(tmp_path.rglob("failure.json"))) == 1
 
 
@@ -118,12 +118,12 @@ def test_a_value_of_the_wrong_kind_is_refused_by_key_and_value(override, words):
     assert outcome.label == override
 
 
-def test_an_argument_that_the_problem_does_not_have_is_answered_with_those_it_has():
+def test_an_unknown_argument_of_a_problem_is_answered_with_its_arguments():
     with pytest.raises(ValueError, match=r"gaussian_tail has no 'foo'\. gaussian_tail has: threshold, loc, scale"):
         config.build(config.compose(["+problem.foo=3"]).problem)
 
 
-def test_a_launcher_that_is_not_there_is_answered_with_those_that_are():
+def test_an_unknown_launcher_is_answered_with_the_known_ones():
     with pytest.raises(config.CONFIG_ERRORS) as caught:
         config.compose(["hydra/launcher=nope"])
     said = config.explain(caught.value, [])
@@ -134,11 +134,12 @@ def test_the_help_offers_no_experiment_to_a_job():
     assert "overview" not in config.groups_and_options()
     assert "weighting: clipped, " in config.groups_and_options()
     assert "controls: components, index_fall/exceedance_counts, " in config.groups_and_options()
-    assert "functional: histogram, mean, ratio, tail_risk" in config.groups_and_options()
+    functionals = "covariance, histogram, mean, probability_of_exceeding, ratio, tail_risk, variance"
+    assert f"functional: {functionals}" in config.groups_and_options()
     assert "budget: brief, ladder, long_run, three_counts, tolerance" in config.groups_and_options()
 
 
-def test_a_disk_that_takes_no_file_fails_the_job_in_words(tmp_path):
+def test_a_folder_that_cannot_be_written_fails_the_job_with_a_message(tmp_path):
     (tmp_path / "file").write_text("")
     overrides = [f"folder={tmp_path}/file/runs", "problem.scale=-1"]
     cfg = config.compose(overrides)
@@ -155,7 +156,7 @@ def test_a_summary_says_each_reason_once_and_names_ten_jobs():
     assert said.count("too hot") == 1
     assert said.endswith("  job 9\n  and 2 more")
     assert jobs.interrupted([Outcome("a", "measured", "f")] * 3) == (
-        "Interrupted: 3 measured; the same command does the rest."
+        "Interrupted: 3 measured; the same command measures the rest."
     )
 
 
@@ -167,27 +168,27 @@ def test_an_interrupted_job_has_not_failed(tmp_path):
 
 
 def interrupted_run(perform, tasks, num_workers):
-    yield workers.Message("told", 0, "N = 2^8 (1 of 7)")
-    yield workers.Message("told", 0, Outcome("a", "measured", "f"))
+    yield workers.Message("report", 0, "N = 2^8 (1 of 7)")
+    yield workers.Message("report", 0, Outcome("a", "measured", "f"))
     raise KeyboardInterrupt
 
 
-def test_ctrl_c_ends_a_study_with_a_sentence(monkeypatch, capsys):
+def test_ctrl_c_ends_a_study_with_a_message(monkeypatch, capsys):
     monkeypatch.setattr(study.workers, "run", interrupted_run)
     monkeypatch.setattr(study, "sweeps", lambda name, extra: [[["name=x"]], [["name=x", "seed=1"]]])
     assert study.main([]) == 130
-    assert capsys.readouterr().out.endswith("Interrupted: 1 measured; the same command does the rest.\n")
+    assert capsys.readouterr().out.endswith("Interrupted: 1 measured; the same command measures the rest.\n")
 
 
 @pytest.mark.parametrize(("word", "said"), [("budget.max_sampls=1024", "max_samples"), ("seed=abc", "whole number")])
-def test_what_is_wrong_with_a_whole_study_is_said_once(word, said, capsys):
+def test_an_error_of_a_whole_study_is_printed_once(word, said, capsys):
     assert study.main([word]) == 2
     printed = capsys.readouterr().err
     assert said in printed
     assert len(printed.splitlines()) == 1
 
 
-def test_a_study_without_workers_is_refused_and_one_without_jobs_is_no_success(monkeypatch, capsys):
+def test_a_study_without_workers_is_refused_and_one_without_jobs_returns_1(monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         study.main(["--workers", "0"])
     assert caught.value.code == 2

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 import mcengine as mc
 from experiments.measure import Ladder, measure, observe, output_labels, summarise
-from mcengine.problems.exact_distributions import NormalLaw
+from mcengine.problems.exact_distributions import ExactNormal
 from tests.statistics import least_covered
 
 
@@ -21,7 +21,7 @@ WIDE = mc.Normal(1.0, 2.0)
 KEY = jax.random.key(7)
 
 
-def test_the_ladder_is_the_issues():
+def test_the_ladder_has_powers_of_four_and_its_numbers_of_replicates():
     steps = Ladder().steps()
     assert [n for n, _ in steps] == [2**8, 2**10, 2**12, 2**14, 2**16, 2**18, 2**20]
     assert [r for _, r in steps] == [400, 400, 400, 256, 64, 16, 16]
@@ -33,16 +33,16 @@ def test_the_ladder_is_the_issues():
      ({"replicates": 1}, "2 replicates"), ({"max_samples": "abc"}, "max_samples must be a whole number, got 'abc'"),
      ({"max_samples": 1024.5}, "max_samples must be a whole"), ({"factor": 2.5}, "factor must be a whole")],
 )  # fmt: skip
-def test_a_bad_ladder_is_refused_in_words(changes, word):
+def test_an_invalid_ladder_is_refused_with_a_message(changes, word):
     with pytest.raises(ValueError, match=word):
         Ladder(**changes)
 
 
-def test_rows_say_what_is_known_of_the_estimator():
+def test_rows_have_the_statistics_of_the_estimator():
     # Plain sampling of X^2, X ~ N(1, 1): variance per sample E X^4 - 4 = 10 - 4.
     told = []
     ladder = Ladder(min_samples=256, max_samples=4096, factor=4)
-    rows = measure(KEY, SQUARE, None, ladder, lambda *step: told.append(step))
+    rows = measure(KEY, SQUARE, None, ladder, on_step=lambda *step: told.append(step))
     assert told == [("N = 2^8", 1, 3), ("N = 2^10", 2, 3), ("N = 2^12", 3, 3)]
     assert [row["num_samples"] for row in rows] == [256, 1024, 4096]
     for row in rows:
@@ -69,9 +69,9 @@ def test_replicates_are_independent_between_counts_and_keys_and_repeat():
     assert short[0]["mean"] == first[0]["mean"]
 
 
-# Mirrored points leave the variance of Z^2, 2 of 6 by pairs; Sobol points leave next to nothing.
+# Antithetic points keep the variance of Z^2, 2 of 6 by pairs; Sobol points have almost no variance.
 @pytest.mark.parametrize(("points", "left"), [(mc.points.Sobol(), 0.05), (mc.points.Antithetic(), 0.8)])
-def test_points_in_units_climb_the_same_ladder(points, left):
+def test_points_in_units_use_the_same_ladder(points, left):
     # 16 units of 16 points at the smallest count.
     ladder = Ladder(min_samples=256, max_samples=1024, replicates=400)
     rows = measure(KEY, SQUARE, None, ladder, points=points)
@@ -82,7 +82,7 @@ def test_points_in_units_climb_the_same_ladder(points, left):
     assert rows[1]["variance"] < left * 6.0 / 1024
 
 
-def test_heuristics_reach_the_engine_and_are_refused_where_there_is_no_mixture():
+def test_heuristics_reach_the_engine_and_are_refused_without_a_mixture():
     ladder, power = Ladder(min_samples=256, max_samples=256), mc.mis.Power()
     mixed = mc.mixture([mc.Normal(0.0, 1.0), mc.Normal(3.0, 1.0)])
     balance, other = (measure(KEY, SQUARE, mixed, ladder, mis=mis)[0] for mis in (None, power))
@@ -120,7 +120,7 @@ def test_no_hits_and_non_finite_values_are_reported():
     assert row["covered"] is None
 
 
-def test_a_proposal_that_does_not_fit_is_refused_in_words():
+def test_a_proposal_of_another_shape_is_refused_with_a_message():
     with pytest.raises(ValueError, match="shape"):
         measure(KEY, SQUARE, mc.Normal(jnp.zeros(2), 1.0), Ladder())
 
@@ -130,8 +130,8 @@ def test_summaries_take_estimates_of_any_source():
     assert [row["replicates"] for row in summarise(observe(many), None)] == [8]
 
 
-def test_controls_reach_the_engine_and_take_their_share_of_the_variance():
-    # X^2 = 2 (X - 1) + (X - 1)^2 + 1: the linear part, 4 of 6, goes.
+def test_controls_reach_the_engine_and_reduce_the_variance_as_expected():
+    # X^2 = 2 (X - 1) + (X - 1)^2 + 1: the control removes the linear part, 4 of 6.
     ladder, linear = Ladder(min_samples=1024, max_samples=1024), mc.Controls(lambda x: x, 1.0)
     (row,) = measure(KEY, SQUARE, None, ladder, controls=linear)
     assert row["variance"] == pytest.approx(2.0 / 1024, rel=0.25)
@@ -139,7 +139,7 @@ def test_controls_reach_the_engine_and_take_their_share_of_the_variance():
     assert row["covered"] >= 364
 
 
-LOSS = mc.Expectation(lambda x: x, mc.Normal(1.0, 2.0), exact=1.0, exact_law=NormalLaw(1.0, 2.0))
+LOSS = mc.Expectation(lambda x: x, mc.Normal(1.0, 2.0), exact=1.0, exact_law=ExactNormal(1.0, 2.0))
 
 
 def test_quantiles_and_shortfalls_have_a_row_each_with_its_exact_value_and_its_levels_diagnostics():
@@ -168,8 +168,8 @@ def test_bins_and_ratios_have_the_exact_values_that_follow_from_the_problems():
 BOTH = mc.Expectation(lambda x: {"one": x, "square": x * x}, mc.Normal(1.0, 1.0), exact={"one": 1.0, "square": 2.0})
 
 
-def test_a_quantile_out_of_reach_is_no_number_and_no_warning():
-    # The weights of samples so far below the law add up to next to nothing.
+def test_a_quantile_beyond_the_total_weight_is_nan_without_a_warning():
+    # The weights of samples so far below the target have a sum near 0.
     ladder = Ladder(min_samples=256, max_samples=256, replicates=8)
     rows = measure(KEY, LOSS, mc.Normal(-9.0, 2.0), ladder, functional=mc.TailRisk([0.5]))
     assert rows[0]["output"] == "quantile[0]"

@@ -1,4 +1,4 @@
-"""The studies of policies: what their tables say must be what is known."""
+"""The studies of policies: their tables agree with known results."""
 
 import numpy as np
 import pytest
@@ -31,14 +31,14 @@ def test_bootstrapping_has_less_variance_and_an_early_critic_is_biased(monkeypat
     assert online["bias"] > 5 * online["deviation"]
 
 
-def test_divergence_is_quadratic_near_by():
+def test_divergence_is_quadratic_for_small_distances():
     frame = divergence_and_distance.run()
     np.testing.assert_allclose(frame["KL"][:3], frame["quadratic model"][:3], rtol=0.02)
     assert frame["KL"].iloc[-1] < 0.9 * frame["quadratic model"].iloc[-1]
 
 
 @pytest.mark.battery  # slow
-def test_a_reused_batch_believes_too_much_and_the_weights_say_so():
+def test_a_reused_batch_overestimates_the_return_and_the_weights_show_it():
     frame = batch_reuse.run()
     last = frame.loc[frame["objective"] == "unclipped"].iloc[-1]
     assert last["by the batch"] > last["exact return"] + 1
@@ -48,7 +48,7 @@ def test_a_reused_batch_believes_too_much_and_the_weights_say_so():
     assert first["ESS share"] == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_page_has_its_table_and_its_figure(tmp_path):
+def test_a_study_writes_its_table_and_its_figure(tmp_path):
     text = program.page("divergence_and_distance", tmp_path)
     assert "| 0.01 |" in text
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".svg", ".png"}

@@ -18,7 +18,7 @@ KEY = jax.random.key(11)
      ({"rtols": 0.1}, "rtols must be a list"), ({"rtols": ["a"]}, "rtols"), ({"atol": -1.0}, "atol"),
      ({"atol": float("inf")}, "atol"), ({"replicates": 1}, "replicates"), ({"max_samples": 1e6}, "max_samples")],
 )  # fmt: skip
-def test_bad_tolerances_are_refused_in_words(changes, word):
+def test_invalid_tolerances_are_refused_with_a_message(changes, word):
     with pytest.raises(ValueError, match=word):
         Tolerances(**changes)
 
@@ -26,7 +26,7 @@ def test_bad_tolerances_are_refused_in_words(changes, word):
 def test_rows_are_those_of_single_runs():
     told = []
     tolerances = Tolerances(rtols=[0.02, 0.1], replicates=50)
-    loose, tight = measure_stopping(KEY, EXPONENTIAL, None, tolerances, lambda *step: told.append(step))
+    loose, tight = measure_stopping(KEY, EXPONENTIAL, None, tolerances, on_step=lambda *step: told.append(step))
     assert told == [("rtol = 0.1", 1, 2), ("rtol = 0.02", 2, 2)]
     assert [row["rtol"] for row in (loose, tight)] == [0.1, 0.02]
     of_rtol = jax.random.fold_in(KEY, np.float32(0.02).view(np.uint32))
@@ -44,13 +44,13 @@ def test_rows_are_those_of_single_runs():
     assert loose["num_samples"] == 8192
 
 
-def test_another_list_of_tolerances_repeats_the_runs_of_those_it_shares():
+def test_a_tolerance_has_the_same_runs_in_every_list():
     one = measure_stopping(KEY, EXPONENTIAL, None, Tolerances(rtols=[0.1], replicates=4))
     two = measure_stopping(KEY, EXPONENTIAL, None, Tolerances(rtols=[0.2, 0.1], replicates=4))
     assert one[0]["mean"] == two[1]["mean"] != two[0]["mean"]
 
 
-def test_a_spent_budget_is_a_status_and_exceeding_is_counted_against_the_tolerance():
+def test_a_spent_budget_is_a_status_and_errors_above_the_tolerance_are_counted():
     (row,) = measure_stopping(KEY, EXPONENTIAL, None, Tolerances(rtols=[1e-3], replicates=20, max_samples=8192))
     assert row["status"] == "budget_spent"
     assert row["num_samples"] == 8192
@@ -63,7 +63,7 @@ def test_a_spent_budget_is_a_status_and_exceeding_is_counted_against_the_toleran
     assert (wide["exceeded"], wide["status"]) == (0, "ok")
 
 
-def test_without_an_exact_value_nothing_is_said_of_coverage_and_excess():
+def test_without_an_exact_value_there_is_no_coverage_and_no_count_of_errors():
     unknown = mc.Expectation(lambda x: x, mc.Exponential(1.0))
     (row,) = measure_stopping(KEY, unknown, None, Tolerances(rtols=[0.1], replicates=4))
     assert row["exceeded"] is None
@@ -79,6 +79,6 @@ def test_every_output_of_points_that_grow_has_its_row():
     assert rows[0]["mean"] == pytest.approx(1 - np.exp(-1), rel=0.01)
 
 
-def test_what_cannot_stop_by_itself_is_refused_in_the_engines_words():
+def test_a_functional_without_tolerance_runs_is_refused_with_the_engines_message():
     with pytest.raises(ValueError, match="TailRisk"):
         measure_stopping(KEY, EXPONENTIAL, None, Tolerances(), functional=mc.TailRisk([0.9]))

@@ -49,7 +49,7 @@ def test_a_failed_job_is_listed_with_its_reason_and_the_others_go_on(swept):
     assert "scale must be positive" in json.loads(failures[0].read_text())["reason"]
 
 
-def test_a_sweep_started_again_does_only_what_is_missing(swept):
+def test_a_sweep_that_is_started_again_measures_only_the_missing_jobs(swept):
     folder, words, _ = swept
     before = records(folder)
     lost = next(iter(before))
@@ -83,12 +83,20 @@ def test_records_become_a_table_with_figures(swept):
     assert max(map(len, ran.stdout.partition("Written")[0].splitlines())) <= 120
 
 
-def test_a_misspelt_command_is_answered_in_a_line_without_a_trace(tmp_path):
+def test_a_misspelt_command_is_answered_in_one_line_without_a_trace(tmp_path):
     ran = command(tmp_path, "-m", "problem.treshold=3,4")
     assert ran.returncode == 2
     assert ran.stderr.splitlines() == [
         "There is no setting 'problem.treshold'. Did you mean problem.threshold or problem.scale or problem.loc?"
     ]
+
+
+def test_an_old_name_of_an_option_works_in_a_sweep_from_the_command_line(tmp_path):
+    words = ["problem=tabular_mdp", "problem.horizon=2", "controls=none,tabular_mdp/luck", "budget.max_samples=256"]
+    ran = command(tmp_path, "-m", *words, "budget.replicates=4")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "controls=tabular_mdp/luck is now controls=tabular_mdp/advantage_sums" in ran.stderr
+    assert {json.loads(path.read_text())["method"] for path in records(tmp_path)} == {"plain", "advantage sums"}
 
 
 def test_a_folder_that_cannot_be_written_is_named_without_a_trace(tmp_path):
@@ -99,7 +107,7 @@ def test_a_folder_that_cannot_be_written_is_named_without_a_trace(tmp_path):
     assert len(ran.stderr.splitlines()) == 1
 
 
-def test_collecting_nothing_is_an_error_in_words(tmp_path):
+def test_collecting_nothing_is_an_error_with_a_message(tmp_path):
     ran = command(tmp_path, "nowhere", module="experiments.collect")
     assert ran.returncode == 1
     assert "no record.json below nowhere" in ran.stderr
@@ -119,8 +127,8 @@ def test_a_study_makes_its_folder_and_skips_what_is_done(tmp_path):
     words = ["overview", *TINY, "--workers", "1", "-o", "out"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for said, now in (
-        ("1 measured, 2 failed.", "1 jobs measured then, 0"),
-        ("1 skipped, 2 failed.", "0 jobs measured then, 1"),
+        ("1 measured, 2 failed.", "It measured 1 jobs and reused 0."),
+        ("1 skipped, 2 failed.", "It measured 0 jobs and reused 1."),
     ):
         ran = subprocess.run(
             [sys.executable, "-c", script, *words], cwd=tmp_path, env=environment, capture_output=True, text=True

@@ -38,7 +38,7 @@ def test_every_column_is_there_with_one_for_each_override():
     assert len(frame) == 8
 
 
-def test_override_columns_hold_numbers_and_the_choices_of_those_who_overrode_nothing():
+def test_override_columns_have_numbers_and_the_settings_of_records_without_overrides():
     chosen = {"proposal": "plain", "weighting": "raw", "budget": "ladder"}
     usual = record(overrides={}, choices=chosen, config={"problem": {"threshold": 5.0}, "seed": 0})
     swept = record("b", overrides={"problem.threshold": "3", "budget": "brief", "seed": "1"}, choices=chosen)
@@ -48,7 +48,7 @@ def test_override_columns_hold_numbers_and_the_choices_of_those_who_overrode_not
     assert frame.groupby("method")["budget"].first().to_dict() == {"plain": "ladder", "b": "brief"}
 
 
-def test_records_that_only_a_seed_or_a_budget_tells_apart_have_a_line_each():
+def test_records_that_differ_in_seed_or_budget_only_have_one_line_each():
     def swept(seed, most):
         overrides = {"seed": str(seed), "budget.max_samples": str(most), "budget.factor": "4", "name": "toy"}
         return record("shifted", overrides=overrides, identity=f"{seed}-{most}", seed=seed)
@@ -58,7 +58,7 @@ def test_records_that_only_a_seed_or_a_budget_tells_apart_have_a_line_each():
         "shifted, max_samples 64, seed 0", "shifted, max_samples 64, seed 1", "shifted, max_samples 256, seed 1",
         "plain",
     ]  # fmt: skip
-    # A default that is nobody's override still has its value, and equal overrides end in the identity.
+    # A setting that no record overrides still has its value, and equal overrides end in the identity.
     default = record("shifted", overrides={}, identity="default", config={"seed": 7})
     assert labels.distinct_methods([default, swept(1, 64)])[0].endswith("seed 7")
     assert labels.distinct_methods([record(identity=x) for x in "ab"]) == ["plain, job a", "plain, job b"]
@@ -72,28 +72,28 @@ def missing(method="shifted", **changes):
     return wrong
 
 
-def test_a_method_that_misses_the_exact_value_has_no_merit_however_small_its_variance():
+def test_a_method_that_misses_the_exact_value_has_no_gain_however_small_its_variance():
     frame = tables.table([record(kind="Probability", exact=3.7e-5), missing()])
     shifted = at(frame, "shifted", 1024)
     assert shifted["misses_exact"]
     assert np.isnan(shifted["variance_ratio"])
     assert np.isnan(shifted["efficiency"])
     assert not at(frame, "plain", 1024)["misses_exact"]
-    # What is left of an estimator without variance is rounding, and no hits are said in other words.
+    # An estimator without variance has rounding errors only; no hits are another status.
     exact_one = record("optimal", exact=1.0, variance_at_one=1e-20)
     for row in exact_one["rows"]:
         row["mse"] = 1e-14
     assert not tables.table([exact_one, without_hits()])["misses_exact"].any()
 
 
-def test_an_efficiency_of_mostly_unreliable_estimates_stands_in_brackets():
+def test_an_efficiency_of_mostly_unreliable_estimates_is_in_brackets():
     doubtful = record("doubtful", exact=None)
     for row in doubtful["rows"]:
         row["ok_share"] = 0.1
     assert text.short(tables.table([doubtful]))["efficiency"].str.fullmatch(r"\(.*\)").all()
 
 
-def test_no_slope_is_fitted_to_the_counts_that_happened_to_hit():
+def test_no_slope_is_fitted_if_a_count_has_no_hits():
     rare = record()
     for row in rare["rows"][::2]:
         row["variance"] = 0.0
@@ -156,18 +156,18 @@ def without_hits(method="plain", **changes):
     return blind
 
 
-def test_a_probability_is_compared_with_its_exact_variance_where_plain_sampling_sees_nothing():
+def test_a_probability_is_compared_with_its_exact_variance_if_plain_sampling_has_no_hits():
     frame = tables.table([without_hits(), record("shifted", kind="Probability", exact=1e-7, variance_at_one=1e-13)])
     shifted, plain = at(frame, "shifted", 256), at(frame, "plain", 256)
     assert shifted["plain_variance_from"] == "p(1 - p)"
     assert shifted["variance_ratio"] == pytest.approx(1e-7 * (1 - 1e-7) / 1e-13)
-    # Seeing nothing is no gain, however small its variance looks.
+    # No hits are not a gain, however small the variance is.
     assert np.isnan(plain["variance_ratio"])
     assert np.isnan(plain["efficiency"])
     assert np.isnan(plain["slope"])
 
 
-def test_a_stored_long_run_stands_in_for_plain_sampling_without_hits():
+def test_a_stored_long_run_replaces_plain_sampling_without_hits():
     blind = without_hits() | {"kind": "Expectation"}
     long_run = record(variance_at_one=3.0, exact=1e-7)
     frame = tables.table([blind, record("shifted", exact=1e-7, variance_at_one=1.0)], [long_run])
@@ -188,7 +188,7 @@ def test_a_probability_without_exact_value_uses_the_best_estimate_of_it():
     assert np.isnan(shifted["rmse"])
 
 
-def test_cases_of_one_problem_have_their_own_yardstick():
+def test_cases_of_one_problem_have_their_own_reference():
     variances = {("0.1", "plain"): 4.0, ("0.1", "is"): 1.0, ("0.2", "plain"): 9.0, ("0.2", "is"): 1.0}
     records = [
         record(method, variance_at_one=variance, case=case, config={"problem": case, "seed": 0}, identity=case + method)
@@ -199,20 +199,20 @@ def test_cases_of_one_problem_have_their_own_yardstick():
     assert ratios.to_dict() == pytest.approx({"0.1": 4.0, "0.2": 9.0})
 
 
-def test_the_yardstick_of_a_long_run_is_a_plain_one():
+def test_the_reference_of_a_long_run_is_a_plain_one():
     blind = without_hits() | {"kind": "Expectation"}
     frame = tables.table([blind], [record("shifted", variance_at_one=1e-9, exact=1e-7)])
     assert set(frame["plain_variance_from"]) == {"unknown"}
 
 
-def test_runs_that_stop_have_no_slope_and_no_ratio_at_a_count_but_a_gain():
+def test_runs_to_a_tolerance_have_a_gain_but_no_slope_and_no_variance_ratio():
     frame = tables.table([record(variance_at_one=2.0), stopping_record()])
     stopped = frame[frame["method"] == "plain, to tolerance"]
     assert list(stopped["rtol"]) == [0.1, 0.01]
     assert list(stopped["exceeded"]) == [0.02, 0.02]
     assert stopped["slope"].isna().all()
     assert stopped["variance_ratio"].isna().all()
-    # The yardstick is that of the ladder alone, whose own figures stay as they are.
+    # The reference comes from the ladder only, and its own numbers do not change.
     assert list(stopped["plain_samples"]) == pytest.approx([2 * 8192, 2 * 8192])
     ladder = frame[frame["method"] == "plain"]
     assert ladder["variance_ratio"].to_numpy() == pytest.approx(np.ones(4))
@@ -221,7 +221,7 @@ def test_runs_that_stop_have_no_slope_and_no_ratio_at_a_count_but_a_gain():
     assert set(tables.table([stopping_record()])["plain_variance_from"]) == {"unknown"}
 
 
-def test_the_last_row_of_runs_that_stop_is_that_of_the_smallest_tolerance():
+def test_the_last_row_of_runs_to_a_tolerance_is_that_of_the_smallest_one():
     last = tables.at_largest(tables.table([record(), stopping_record()]))
     assert list(last["method"]) == ["plain", "plain, to tolerance"]
     assert last["rtol"].iloc[1] == 0.01
@@ -232,11 +232,11 @@ def test_the_last_row_of_runs_that_stop_is_that_of_the_smallest_tolerance():
     assert "rtol" not in text.markdown(tables.table([record()]))
 
 
-def test_a_functional_has_a_yardstick_of_its_own_from_the_longest_plain_run():
+def test_a_functional_has_its_own_reference_from_the_longest_plain_run():
     def of_quantile(method, first):
         made = record(method, kind="TailRisk", variance_at_one=1.0, case="tail risk", identity=f"q{method}")
         made["config"] |= {"functional": {"levels": [0.9]}}
-        # A quantile's N x variance settles as N grows.
+        # N x variance of a quantile converges as N grows.
         made["rows"][0]["variance"] *= first
         return made
 
@@ -269,14 +269,14 @@ def test_newest_record_of_a_job_wins_and_cases_are_ordered_by_number():
     assert [r["case"] for r in tables.newest(cases)] == ["fall 5", "fall 10"]
 
 
-def test_odd_words_in_a_label_are_not_taken_for_numbers():
+def test_words_in_a_label_are_not_read_as_numbers():
     cases = [
         record(case=f"fall {x}", config={"problem": x}, identity=x) for x in (".", "1.2.3", "-", "1e5", ".5", "2.")
     ]
     assert [r["case"].split()[1] for r in tables.newest(cases)] == [".5", "2.", "1e5", "-", ".", "1.2.3"]
 
 
-def test_copies_of_a_job_are_told_from_the_records_of_older_code():
+def test_copies_of_a_job_are_distinguished_from_records_of_older_code():
     new = record(finished="2025-01-02", identity="new")
     everything = [new, new | {"finished": "2025-01-01"}, record(identity="old")]
     assert tables.left_out(everything, tables.newest(everything)) == (
@@ -295,15 +295,15 @@ def test_a_method_with_a_shorter_ladder_keeps_its_line():
     assert "plain 16,384" in " ".join(printed.split())
 
 
-def test_a_table_of_two_states_of_the_code_says_so(tmp_path):
+def test_a_table_of_two_code_versions_names_both(tmp_path):
     newer = record("shifted", versions=record()["versions"] | {"code": "d"})
     console = Console(width=120, record=True, file=io.StringIO())
     collect([record(), newer], tmp_path, console)
-    assert "Measured by 2 states of the code (column code): c, d." in console.export_text()
+    assert "Measured by 2 code versions (column code): c, d." in console.export_text()
     assert set(pd.read_csv(tmp_path / "table.csv")["code"]) == {"c", "d"}
 
 
-def test_no_records_is_an_error_in_words():
+def test_no_records_is_an_error_with_a_message():
     with pytest.raises(ValueError, match="no records"):
         tables.table([])
 
@@ -314,7 +314,7 @@ def printed_at(width, frame):
     return console.export_text()
 
 
-def test_a_narrow_terminal_loses_columns_before_it_loses_the_methods():
+def test_a_narrow_terminal_omits_columns_and_keeps_the_methods():
     frame = tables.table([without_hits(), missing("self normalised")])
     shown = printed_at(80, tables.at_largest(frame))
     assert "…" not in shown
@@ -330,7 +330,7 @@ def test_a_pipe_is_as_wide_as_the_table(capsys, monkeypatch):
     assert wide_console().width >= 120
 
 
-def test_the_terminal_table_fits_in_120_columns_without_losing_a_word():
+def test_the_terminal_table_fits_in_120_columns_with_all_words():
     frame = tables.table([without_hits(), record("shifted, self normalised", kind="Probability", exact=1e-7)])
     shown = printed_at(120, tables.at_largest(frame))
     assert "…" not in shown
@@ -355,5 +355,5 @@ def test_the_table_survives_csv_and_parquet(tmp_path):
     )
 
 
-def test_synthetic_records_are_what_json_can_hold():
+def test_synthetic_records_can_be_written_as_json():
     json.dumps(record(), allow_nan=False)

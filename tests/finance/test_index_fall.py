@@ -40,12 +40,12 @@ def test_the_event_is_a_fall_of_the_price():
 
 
 def run(problem, proposal, seed=4):
-    # One budget throughout, so that each proposal is compiled once.
+    # One budget for all tests, so that each proposal is compiled once.
     return mc.estimate(jax.random.key(seed), problem, proposal, budget=mc.Samples(NUM_SAMPLES))
 
 
 @pytest.mark.parametrize(
-    "build", [lambda problem: None, inflated, one_big_jump], ids=["plain", "inflated", "one bad day"]
+    "build", [lambda problem: None, inflated, one_big_jump], ids=["plain", "inflated", "one big jump"]
 )
 @pytest.mark.parametrize("fall", [0.05, 0.1, 0.2])
 def test_estimates_agree_with_the_exact_value(build, fall):
@@ -78,7 +78,7 @@ def test_one_big_jump_gains_about_one_over_the_probability():
         assert variance_ratio(problem, one_big_jump(problem)) > least
 
 
-def test_pairs_of_bad_days_tame_the_largest_weights():
+def test_pairs_of_jumps_reduce_the_largest_weights():
     problem = index_fall(0.3)
     without, with_pairs = run(problem, one_big_jump(problem, pair_share=0.0)), run(problem, one_big_jump(problem))
     assert with_pairs.pareto_k < without.pareto_k - 0.15
@@ -104,7 +104,7 @@ def test_the_default_inflation_gains_a_little_and_doubling_loses():
     assert variance_ratio(problem, inflated(problem, 2.0)) < 0.8
 
 
-def test_the_shifted_proposal_fails_on_heavy_tails_and_says_so():
+def test_the_shifted_proposal_fails_on_heavy_tails_and_is_flagged():
     problem = index_fall(0.3)
     estimate = run(problem, shifted(problem))
     assert estimate.value < 0.1 * problem.exact
@@ -118,28 +118,28 @@ def test_the_shifted_path_just_reaches_the_threshold():
     np.testing.assert_allclose(shifted(problem, -0.01).loc, problem.target.loc - 0.01, rtol=1e-5)
 
 
-BAD_DAYS = OneBigJump(
+JUMPS = OneBigJump(
     mc.StudentT(3.0, jnp.asarray([0.1, -0.2, 0.3]), 0.5),
-    bad_loc=[-4.0, -1.5], bad_scale=[2.0, 1.2], shares=[0.2, 0.5, 0.3],
+    jump_loc=[-4.0, -1.5], jump_scale=[2.0, 1.2], weights=[0.2, 0.5, 0.3],
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def bad_days():
-    """Samples, log-densities of q and of the target, and log q once more from the transport's own answer."""
+def drawn():
+    """Samples; log q as `forward` and as `log_prob` return it; log p of the target."""
 
     @jax.jit
     def draw(v):
-        x, log_q = BAD_DAYS.forward(v)
-        return x, log_q, BAD_DAYS.log_prob(x), BAD_DAYS.target.log_prob(x)
+        x, log_q = JUMPS.forward(v)
+        return x, log_q, JUMPS.log_prob(x), JUMPS.target.log_prob(x)
 
-    assert BAD_DAYS.num_uniforms == 7
+    assert JUMPS.num_uniforms == 7
     v = jax.random.uniform(jax.random.key(8), (50_000, 7), minval=-0.5, maxval=0.5)
     return [np.asarray(part, np.float64) for part in jax.vmap(draw)(v)]
 
 
-def test_one_big_jump_is_the_mixture_it_says(bad_days):
-    x, log_q, log_prob, _ = bad_days
+def test_one_big_jump_has_the_density_of_its_mixture(drawn):
+    x, log_q, log_prob, _ = drawn
     np.testing.assert_array_equal(log_q, log_prob)
     each = stats.t.pdf(x, 3, [0.1, -0.2, 0.3], 0.5)
     alone, paired = (stats.t.pdf(x, 3, loc, scale) for loc, scale in ((-4.0, 2.0), (-1.5, 1.2)))
@@ -148,16 +148,16 @@ def test_one_big_jump_is_the_mixture_it_says(bad_days):
     np.testing.assert_allclose(np.exp(log_q), 0.2 * each.prod(axis=1) + 0.5 * one + 0.3 * two, rtol=1e-4)
 
 
-def test_one_big_jump_samples_what_its_density_says(bad_days):
-    x, log_q, _, log_p = bad_days
-    # E_q[p/q g] = E_p[g] for a bounded g that tells the days apart.
+def test_samples_of_one_big_jump_follow_its_density(drawn):
+    x, log_q, _, log_p = drawn
+    # E_q[p/q g] = E_p[g] for a bounded g that differs from day to day.
     locs, shifts = np.asarray([0.1, -0.2, 0.3]), np.asarray([0.0, 1.0, -0.5])
     values = np.exp(log_p - log_q)[:, None] * np.tanh(x + shifts)
     u = (np.arange(100_000) + 0.5) / 100_000
     exact = [np.tanh(stats.t.ppf(u, 3, loc, 0.5) + shift).mean() for loc, shift in zip(locs, shifts, strict=True)]
     z = (values.mean(axis=0) - exact) / (values.std(axis=0) / np.sqrt(len(x)))
     assert np.all(np.abs(z) < 4)
-    # A day is bad alone with probability .5/3 and in a pair with .3 x 2/3, and pairs are bad together.
+    # A day jumps alone with probability .5/3 and in a pair with .3 x 2/3, and the two of a pair jump together.
     far = (x < -3).mean(axis=0)
     ordinary = stats.t.cdf(-3, 3, locs, 0.5)
     expected = 0.5 / 3 * stats.t.cdf(-3, 3, -4, 2) + 0.2 * stats.t.cdf(-3, 3, -1.5, 1.2) + (1 - 1.1 / 3) * ordinary
@@ -172,18 +172,18 @@ def test_one_big_jump_samples_what_its_density_says(bad_days):
 
 
 @pytest.mark.battery
-def test_bad_days_in_double_precision():
+def test_one_big_jump_in_double_precision():
     with jax.enable_x64(True):
-        double = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), BAD_DAYS)
+        double = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), JUMPS)
         v = jnp.asarray([0.45, -0.2, 0.4, 0.1, -0.3, 0.2, -0.1])
         x, log_q = double.forward(v)
     assert x.dtype == log_q.dtype == jnp.float64
-    single, _ = BAD_DAYS.forward(jnp.asarray(v, jnp.float32))
+    single, _ = JUMPS.forward(jnp.asarray(v, jnp.float32))
     np.testing.assert_allclose(x, single, rtol=1e-5)
 
 
-def test_no_weight_exceeds_one_over_the_share(bad_days):
-    _, log_q, _, log_p = bad_days
+def test_no_weight_exceeds_one_over_the_probability_of_no_jump(drawn):
+    _, log_q, _, log_p = drawn
     assert np.max(log_p - log_q) <= math.log(1 / 0.2) + 1e-5
 
 
@@ -204,7 +204,7 @@ def test_other_falls_and_proposals_compile_nothing():
     assert names == []
 
 
-def test_a_file_of_ones_own(tmp_path):
+def test_prices_from_a_users_file(tmp_path):
     path = tmp_path / "mine.csv"
     days = np.datetime64("2020-01-01") + np.arange(301)
     prices = 100 * np.exp(np.cumsum(stats.t.rvs(4.0, 0.0, 0.02, size=301, random_state=np.random.default_rng(8))))
@@ -225,7 +225,7 @@ def test_a_short_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("fall", [0.0, 1.0, -0.1, 20, math.nan])
-def test_a_fall_is_a_share(fall):
+def test_a_fall_lies_between_0_and_1(fall):
     with pytest.raises(ValueError, match="fall must lie strictly between 0 and 1"):
         index_fall(fall)
 
@@ -237,7 +237,7 @@ def test_a_fall_is_a_share(fall):
         (lambda p: index_fall(0.2, days=2.5), "days must be a whole number"),
         (lambda p: inflated(p, 0.0), "factor must be positive"),
         (lambda p: one_big_jump(p, defensive_share=0.0), "defensive_share must lie strictly between 0 and 1"),
-        (lambda p: one_big_jump(p, pair_share=0.9), "both together below 1; got defensive_share=0.1, pair_share=0.9"),
+        (lambda p: one_big_jump(p, pair_share=0.9), "their sum below 1; got defensive_share=0.1, pair_share=0.9"),
         (lambda p: one_big_jump(p, width=-1.0), "width must be positive"),
     ],
 )
@@ -246,7 +246,7 @@ def test_bad_arguments_are_refused(call, message):
         call(index_fall(0.2))
 
 
-def test_proposals_want_the_model_they_are_for():
+def test_proposals_refuse_other_models():
     with pytest.raises(TypeError, match="for a Student-t of several days"):
         one_big_jump(mc.Probability(jnp.sum, mc.Normal(jnp.zeros(3)), 1.0))
 

@@ -33,7 +33,7 @@ def test_black_scholes_by_integration():
 
     z = np.linspace(-9, 9, 200_001)
     price = np.exp(-0.015) * np.trapezoid([payoff(x) * stats.norm.pdf(x) for x in z], z)
-    assert black_scholes_call(90.0, 100.0, 0.03, 0.4, 0.5) == pytest.approx(price, rel=1e-6)
+    assert black_scholes_call(90.0, 100.0, 0.03, 0.4, maturity_years=0.5) == pytest.approx(price, rel=1e-6)
     assert black_scholes_call() == pytest.approx(10.450583572185565)
 
 
@@ -45,7 +45,9 @@ def test_a_scheme_has_its_strong_order(key, scheme, order):
     errors = []
     for n in steps:
         increments = jnp.sum(dw.reshape(500, n, -1), axis=-1)
-        ends = jax.vmap(lambda x, n=n: summarise_path(model, scheme, jnp.asarray(100.0), jnp.asarray(1.0 / n), x).final)
+        ends = jax.vmap(
+            lambda x, n=n: summarise_path(model, scheme, jnp.asarray(100.0), x, step_years=jnp.asarray(1.0 / n)).final
+        )
         errors.append(np.sqrt(np.mean((np.asarray(ends(increments)) - exact) ** 2)))
     assert np.log(errors[0] / errors[-1]) / np.log(16) == pytest.approx(order, abs=0.12)
 

@@ -100,7 +100,7 @@ BAD = {
     "no date": (["2020-01-02,1", ",1", "2020-01-06,2"], r"row 3: Date = an empty cell is not a date"),
     "no such day": (["2020-02-28,1", "2020-02-30,1"], r"row 3: Date = '2020-02-30' is not a date"),
     "two forms": (["2020-01-02,1", "2020-01-03,1", "01/06/2020,2"], r"row 4: Date = '01/06/2020' is not a date"),
-    "twice": (["2020-01-02,1", "2020-01-03,1", "2020-01-03,2"], r"row 4: the date 2020-01-03 is there twice.*row 3"),
+    "twice": (["2020-01-02,1", "2020-01-03,1", "2020-01-03,2"], r"row 4: the date 2020-01-03 occurs twice.*row 3"),
     "unordered": (
         ["2020-01-03,1", "2020-01-02,1"],
         r"row 3: the date 2020-01-02 comes after 2020-01-03.*sort the file",

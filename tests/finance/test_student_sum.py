@@ -54,8 +54,8 @@ def test_the_tables_are_good_to_1e_9_where_the_sp500_is():
         assert tail_by_fft(x, 2.698, 10) == pytest.approx(tail_by_contour(x, 2.698, 10), rel=1e-9)
 
 
-def test_far_out_one_term_does_it():
-    # P(S_n > x) / (n P(T > x)) goes to 1, which only the contour integral can see.
+def test_far_out_the_tail_is_that_of_one_term():
+    # P(S_n > x) / (n P(T > x)) goes to 1, which only the contour integral resolves.
     for df, x in ((2.7, 1e5), (5.0, 1e4)):
         assert student_sum_tail(x, df, 10) == pytest.approx(10 * stats.t.sf(x, df), rel=1e-4)
 

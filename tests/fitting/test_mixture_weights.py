@@ -1,4 +1,4 @@
-"""Chosen shares of a mixture: the least variance by quadrature, never much worse than equal ones, floors that hold."""
+"""Chosen mixture weights: the least variance by quadrature, never much worse than equal weights, floors respected."""
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +21,14 @@ Q = np.stack([stats.norm.pdf(X, -3.0, 0.7), stats.norm.pdf(X, 3.2, 0.5), stats.n
 
 
 def by_quadrature(p_f, q):
-    """The grid as a pilot: every point of X stands for its share of the equal mixture."""
+    """The grid as a pilot: every point of X has its probability under the equal mixture."""
     equal = q.mean(axis=0)
     mean = np.sum(p_f) * STEP
     return WeightPilot((p_f / equal / mean) ** 2 * equal * STEP * len(X), (q / equal).T, 1.0)
 
 
-def variance(shares, p_f=P_F, q=Q):
-    return np.sum(p_f**2 / (shares @ q)) * STEP - (np.sum(p_f) * STEP) ** 2
+def variance(alpha, p_f=P_F, q=Q):
+    return np.sum(p_f**2 / (alpha @ q)) * STEP - (np.sum(p_f) * STEP) ** 2
 
 
 def least_by_scipy(objective, num):
@@ -45,11 +45,11 @@ def test_the_least_variance_of_two_components_is_found(costs, level):
     p_f = stats.norm.pdf(X) * np.where(level < X, 1 + X**2, 0.2)
     q, costs = Q[1:], np.asarray(costs)
     found = least_variance_weights(by_quadrature(p_f, q), costs, 1e-9)
-    best = least_by_scipy(lambda shares: variance(shares, p_f, q) * (shares @ costs), 2)
+    best = least_by_scipy(lambda alpha: variance(alpha, p_f, q) * (alpha @ costs), 2)
     np.testing.assert_allclose(found, best, atol=2e-4)
 
 
-def test_no_share_within_the_floor_is_better():
+def test_no_weights_above_the_floor_are_better():
     least = 0.05 / 3
     found = least_variance_weights(by_quadrature(P_F, Q), np.ones(3), least)
     assert found.min() == pytest.approx(least)
@@ -59,13 +59,13 @@ def test_no_share_within_the_floor_is_better():
     assert variance(found) <= min(map(variance, others)) * (1 + 1e-7)
 
 
-def test_equal_shares_are_the_best_of_a_symmetric_problem():
+def test_equal_weights_are_the_best_for_a_symmetric_problem():
     q = np.stack([stats.norm.pdf(X, m, 0.6) for m in (-2.5, 2.5)])
     found = least_variance_weights(by_quadrature(P_F, q), np.ones(2), 1e-3)
     np.testing.assert_allclose(found, 0.5, atol=1e-6)
 
 
-def test_a_pilot_finds_them(key):
+def test_a_pilot_finds_the_best_weights(key):
     chosen = mc.choose_mixture_weights(key, TAILS, mc.mixture(COMPONENTS))
     best = least_variance_weights(by_quadrature(P_F, Q), np.ones(3), 0.05 / 3)
     assert variance(np.asarray(chosen.weights, np.float64)) < 1.01 * variance(best) < 0.6 * variance(np.ones(3) / 3)
@@ -73,27 +73,27 @@ def test_a_pilot_finds_them(key):
     np.testing.assert_array_equal(chosen.weights, again.weights)
 
 
-def test_estimates_with_chosen_shares_are_honest(key):
+def test_estimates_with_chosen_weights_are_honest(key):
     first, second = jax.random.split(key)
     chosen = mc.choose_mixture_weights(first, TAILS, mc.mixture(COMPONENTS), budget=mc.Samples(500))
     runs = mc.replicate(jax.random.split(second, 400), TAILS, chosen, budget=mc.Samples(2_000))
     assert_honest(runs, np.sum(P_F) * STEP, widest_ratio=1.25)
 
 
-def test_a_lamp_is_looked_at_more_than_its_floor(key):
+def test_directions_to_the_lamp_get_most_of_the_weight(key):
     problem, mixture = build_problem(compose(["problem=plane_light", "proposal=plane_light/cosine_and_lamp"]))
     chosen = mc.choose_mixture_weights(key, problem, mixture)
-    # Directions to the lamp alone all but solve it; the battery measures how much is gained, there and elsewhere.
+    # Directions to the lamp alone have nearly no variance; the battery measures the gain, there and elsewhere.
     assert float(chosen.weights[1]) > 0.9
 
 
-def test_a_component_far_away_keeps_the_floor(key):
+def test_a_component_far_away_gets_the_floor(key):
     far = mc.mixture([*COMPONENTS[:2], mc.Normal(30.0, 1.0)])
     chosen = mc.choose_mixture_weights(key, TAILS, far, floor=0.1)
     assert float(chosen.weights[2]) == pytest.approx(0.1 / 3, rel=1e-5)
 
 
-def test_a_pilot_of_few_hits_stays_near_equal_shares(key):
+def test_a_pilot_with_few_hits_stays_near_equal_weights(key):
     rare = mc.Probability(lambda x: x, STANDARD, 4.5)
     halves = [STANDARD, mc.Normal(2.0, 1.0)]
     chosen = mc.choose_mixture_weights(key, rare, mc.mixture(halves), budget=mc.Samples(2_000))
@@ -109,30 +109,30 @@ def test_every_output_counts_whatever_its_scale(key):
     )
     sides = [stats.norm.pdf(X) * (X < -2.5), stats.norm.pdf(X) * (X > 3.0)]
 
-    def total(shares):
-        return sum(variance(shares, side, Q) / (np.sum(side) * STEP) ** 2 for side in sides)
+    def total(alpha):
+        return sum(variance(alpha, side, Q) / (np.sum(side) * STEP) ** 2 for side in sides)
 
     best = least_by_scipy(total, 3)
     assert total(np.asarray(chosen.weights, np.float64)) < 1.03 * total(best)
 
 
-def test_dear_components_get_less(key):
-    shares = [
+def test_expensive_components_get_less_weight(key):
+    found = [
         mc.choose_mixture_weights(key, TAILS, mc.mixture(COMPONENTS), costs=costs).weights[1]
         for costs in (None, [1.0, 9.0, 1.0])
     ]
-    assert shares[1] < 0.8 * shares[0]
+    assert found[1] < 0.8 * found[0]
 
 
 def test_without_a_hit_nothing_changes_and_a_warning_says_so(key):
     never = mc.Probability(lambda x: x, STANDARD, 30.0)
     mixture = mc.mixture([STANDARD, mc.Normal(1.0, 1.0)], [0.3, 0.7])
-    with pytest.warns(RuntimeWarning, match="no sample of the pilot"):
+    with pytest.warns(RuntimeWarning, match="all samples of the pilot have f = 0"):
         chosen = mc.choose_mixture_weights(key, never, mixture)
     np.testing.assert_array_equal(chosen.weights, mixture.weights)
 
 
-def test_what_is_not_finite_is_left_to_the_estimate(key):
+def test_samples_that_are_not_finite_do_not_disturb_the_choice(key):
     broken = mc.Expectation(lambda x: jnp.where(x > 3.0, jnp.nan, jnp.abs(x)), STANDARD)
     chosen = mc.choose_mixture_weights(key, broken, mc.mixture(COMPONENTS))
     assert np.all(np.isfinite(chosen.weights))
@@ -159,6 +159,6 @@ def test_mistakes_are_named(options, error, words):
         mc.choose_mixture_weights(jax.random.key(0), TAILS, **arguments)
 
 
-def test_in_a_trace_it_raises(key):
+def test_inside_a_trace_it_raises(key):
     with pytest.raises(TypeError, match="cannot be called inside jit"):
         jax.jit(lambda k: mc.choose_mixture_weights(k, TAILS, mc.mixture(COMPONENTS)).weights)(key)

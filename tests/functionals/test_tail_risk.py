@@ -76,7 +76,7 @@ def test_discrete_losses_and_their_atoms():
 
 def test_plain_weights_give_the_empirical_quantile():
     losses = np.random.default_rng(0).permutation(np.arange(1.0, 1_001.0))
-    values, _, _, _ = tail_risk(None, losses, (0.9, 0.995), 1, False)
+    values, _, _, _ = tail_risk(None, losses, (0.9, 0.995), unit_size=1, self_normalised=False)
     # P(L > 900) = .1 and P(L > 995) = .005.
     np.testing.assert_array_equal(values["quantile"], [900.0, 995.0])
     np.testing.assert_allclose(values["shortfall"], [950.5, 998.0])
@@ -153,8 +153,8 @@ def test_non_finite_losses_are_counted():
         (lambda: run(0, weighting=mc.weighting.Truncated()), "raw or self-normalised"),
         (lambda: run(0).interval(0.0), "level must lie strictly"),
         (lambda: of(mc.Integral(lambda x: x, 0.0, np.inf)), "infinite sides"),
-        (lambda: of(made_conditional()), "give the functional the Probability itself"),
-        (lambda: of(made_conditional(), mc.Histogram([0.0, 1.0])), "give the functional the Probability itself"),
+        (lambda: of(made_conditional()), "Give the functional the Probability itself"),
+        (lambda: of(made_conditional(), mc.Histogram([0.0, 1.0])), "Give the functional the Probability itself"),
         (lambda: mc.Histogram([1.0]), "at least two increasing numbers"),
         (lambda: mc.Histogram([1.0, 1.0]), "at least two increasing numbers"),
     ],

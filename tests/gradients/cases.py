@@ -1,4 +1,4 @@
-"""Problems whose gradients are known: for the short tests here and the long ones of the battery."""
+"""Problems with known gradients, for the short tests here and the long ones of the battery."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ def lifetime(rate):
 
 
 def call(p):
-    """A Black and Scholes call; the law of the price has all parameters but the discount's."""
+    """A Black and Scholes call; the distribution of the price has all parameters but that of the discount."""
     spread = p["volatility"] * YEARS**0.5
     price = mc.LogNormal(jnp.log(p["spot"]) + (RATE - 0.5 * p["volatility"] ** 2) * YEARS, spread)
     return mc.Expectation(lambda s: float(np.exp(-RATE * YEARS)) * jnp.maximum(s - STRIKE, 0.0), price)
@@ -71,15 +71,15 @@ CASES = {
 
 
 def assert_closed_form(key, name):
-    """400 runs of a case: every entry's interval covers its closed form, and is no wider than it must be."""
+    """400 runs of a case: the intervals of every entry cover its closed form and are not too wide."""
     problem_of, parameters, proposal, form, exact = CASES[name]
     problem, source, _ = mc.gradient_problem(problem_of, parameters, proposal, form=form)
     runs = mc.replicate(jax.random.split(key, 400), problem, source, budget=mc.Samples(2_000))
     low, high = runs.interval()
     assert_each_honest(runs.value["value"], runs.std_error["value"], (low["value"], high["value"]), exact[0], runs)
-    parts = zip(*map(jax.tree.leaves, (runs.value, runs.std_error, low, high)), strict=True)
+    entries = zip(*map(jax.tree.leaves, (runs.value, runs.std_error, low, high)), strict=True)
     truths = [*jax.tree.leaves(exact[1]), exact[0]]
-    for (value, error, lower, upper), truth in zip(parts, truths, strict=True):
+    for (value, error, lower, upper), truth in zip(entries, truths, strict=True):
         assert_each_honest(value, error, (lower, upper), truth, runs)
 
 

@@ -1,4 +1,4 @@
-"""Gradients with error bars: closed forms, honest intervals, known variances, and mistakes named."""
+"""Gradients with error bars: closed forms, honest intervals, known variances, and errors that name the mistake."""
 
 import equinox as eqx
 import jax
@@ -26,8 +26,8 @@ def variance(result):
 
 @pytest.mark.battery
 def test_variances_are_the_known_ones(key):
-    # Under N(m, 1), of x and x^2. Score: Var[x z] = m^2 + 2 and Var[x^2 z] = m^4 + 14 m^2 + 15, of which the baseline
-    # takes Cov[., z]^2 = m^2 and (m^2 + 3)^2. Pathwise: Var[1] = 0 and Var[2 x] = 4.
+    # For x and x^2 under N(m, 1). Score: Var[x z] = m^2 + 2 and Var[x^2 z] = m^4 + 14 m^2 + 15; the baseline subtracts
+    # Cov[., z]^2 = m^2 and (m^2 + 3)^2. Pathwise: Var[1] = 0 and Var[2 x] = 4.
     def problem_of(m):
         return mc.Expectation(lambda x: jnp.stack([x, x**2]), mc.Normal(m, 1.0))
 
@@ -47,11 +47,11 @@ def test_the_baseline_joins_other_controls(key):
     known = mc.Controls(lambda x: x**3, 2.0**3 + 3 * 2.0)
     run = mc.estimate_gradient(key, problem_of, 2.0, controls=known, baseline=True, budget=mc.Samples(2**16))
     assert run.value["gradient"] == pytest.approx(4.0, abs=4 * run.std_error["gradient"])
-    # Both are polynomials of degree 3: what x^3 and z leave of x^2 z is what is orthogonal to them.
+    # x^2 z is a polynomial of degree 3: the residual is its part orthogonal to x^3 and z.
     assert variance(run)["gradient"] < 0.5 * (2.0**4 + 14 * 2.0**2 + 15 - (2.0**2 + 3) ** 2)
 
 
-def test_controls_know_the_sample_in_the_pathwise_form(key):
+def test_controls_are_functions_of_the_sample_in_the_pathwise_form(key):
     def problem_of(m):
         return mc.Expectation(lambda x: x**2, mc.Normal(m, 1.0))
 
@@ -100,7 +100,7 @@ def test_gradients_of_self_normalised_estimates_cover(key, form, proposal):
         alone.merge(alone)
 
 
-def test_a_parameter_that_moves_f_alone_has_no_score_to_be_flagged_for(key):
+def test_a_parameter_of_the_integrand_alone_is_not_flagged_for_its_score(key):
     def problem_of(rate):
         return mc.Expectation(lambda x: jnp.exp(rate * x), mc.Normal())
 
@@ -126,7 +126,7 @@ def test_it_is_the_gradient_of_the_estimate_on_the_same_samples(key, form):
         np.testing.assert_allclose(run.value["gradient"][name], slope, rtol=1e-6)
 
 
-def test_in_jit_and_vmap_it_is_the_same(key):
+def test_inside_jit_and_vmap_it_is_the_same(key):
     def run(key, rate):
         problem_of = lambda rate: mc.Expectation(jnp.square, mc.Exponential(rate))  # noqa: E731
         return mc.estimate_gradient(key, problem_of, rate, budget=mc.Samples(1_000))
@@ -142,7 +142,7 @@ def test_in_jit_and_vmap_it_is_the_same(key):
 @pytest.mark.parametrize(
     ("form", "proposal"), [("score", None), ("pathwise", lambda p: mc.Normal(p["loc"] + 0.2, 1.3))]
 )
-def test_differentiated_again_it_is_the_hessian(key, form, proposal):
+def test_a_second_derivative_is_the_hessian(key, form, proposal):
     def slope(p):
         run = mc.estimate_gradient(key, square, p, proposal, form=form, budget=mc.Samples(200_000))
         return run.value["gradient"]["loc"]
@@ -153,7 +153,7 @@ def test_differentiated_again_it_is_the_hessian(key, form, proposal):
     assert float(second["scale"]) == pytest.approx(0.0, abs=0.15)
 
 
-def test_an_array_has_a_jacobian(key):
+def test_the_gradient_of_an_array_is_a_jacobian(key):
     def problem_of(p):
         return mc.Expectation(lambda x: {"both": jnp.stack([x, p["factor"] * x**2])}, mc.Normal(p["loc"], 1.0))
 
@@ -199,7 +199,7 @@ def test_a_new_number_compiles_nothing(key):
     assert names == []
 
 
-def test_a_gradient_that_is_not_a_number_says_so(key):
+def test_a_gradient_that_is_nan_has_that_status(key):
     def problem_of(m):  # the other branch of `where` has the derivative 0 times infinity
         return mc.Expectation(lambda x: jnp.where(x > 0, jnp.sqrt(jnp.maximum(x, 0.0)), 0.0), mc.Normal(m, 1.0))
 

@@ -1,4 +1,4 @@
-"""The gradient of a proposal's second moment and of its distance to the best: closed forms, honest intervals."""
+"""The gradient of a proposal's second moment and of its divergence from the best: closed forms, honest intervals."""
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +80,7 @@ def test_intervals_cover(key, form):
         assert np.median(high[name] - low[name]) < 1.25 * 2 * 1.96 * np.std(batch.value[name])
 
 
-def test_an_optimiser_steps_along_it(key):
+def test_an_optimiser_finds_the_best_proposal(key):
     optimiser = optax.sgd(0.3)
 
     def step(carry, key):
@@ -91,13 +91,13 @@ def test_an_optimiser_steps_along_it(key):
 
     start = jnp.asarray(2.0)
     (m, _), _ = jax.lax.scan(step, (start, optimiser.init(start)), jax.random.split(key, 40))
-    # The least of log int_3^inf p^2 / q over m, by quadrature of exp(-x^2 + (x - m)^2 / 2).
+    # The minimum of log int_3^inf p^2 / q over m, by quadrature of exp(-x^2 + (x - m)^2 / 2).
     grid = np.linspace(2.5, 4.0, 1501)
     best = grid[np.argmin(grid**2 + stats.norm.logsf(3.0 + grid))]
     assert float(m) == pytest.approx(best, abs=0.05)
 
 
-def no_number(x):
+def two_numbers(x):
     return jnp.stack([x, x])
 
 
@@ -109,9 +109,9 @@ def no_number(x):
         ((TAIL, moved, 3.0), {"form": "frozen"}, ValueError, "form must be 'score' or 'pathwise'"),
         ((TAIL, moved, 3.0), {"form": "pathwise"}, ValueError, "pathwise gradient of a Probability"),
         ((TAIL, lambda m: m, 3.0), {}, TypeError, "log_prob"),
-        ((moved, moved, 3.0), {}, TypeError, "must return an Expectation"),
+        ((moved, moved, 3.0), {}, TypeError, "problem must be an Expectation"),
         ((TAIL, lambda m: mc.Uniform(m, 9.0), 2.0), {}, ValueError, "the support of Uniform moves"),
-        ((mc.Expectation(no_number, mc.Normal()), moved, 3.0), {}, ValueError, "must return one number"),
+        ((mc.Expectation(two_numbers, mc.Normal()), moved, 3.0), {}, ValueError, "must return one number"),
     ],
 )
 def test_mistakes_are_named(arguments, options, error, words):

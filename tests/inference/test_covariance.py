@@ -11,6 +11,7 @@ from mcengine.numerics import exact_sums
 from mcengine.summaries.merge import merge_all
 from mcengine.summaries.merge_tree import MergeTree
 from tests.statistics import MIN_COVERED, assert_honest, covered
+from tests.summaries.test_summaries import row_of, sample
 
 STANDARD = mc.Normal(0.0, 1.0)
 EDGES = np.linspace(-4.0, 4.0, 99)
@@ -144,8 +145,6 @@ def test_batches_give_error_bars_without_squares_of_samples():
 
 @pytest.mark.parametrize("rows", [1, 5, 16, 37])
 def test_rows_too_large_for_a_chunk_fold_in_the_same_tree(rows, monkeypatch):
-    from tests.test_moments import row_of, sample
-
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *[row_of(*sample(8, seed)) for seed in range(rows)])
     monkeypatch.setattr(MergeTree, "CHUNK_BYTES", 1)
     tree = MergeTree()

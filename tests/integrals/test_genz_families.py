@@ -15,7 +15,7 @@ from mcengine.integrals import genz
 from mcengine.integrals.genz.corner_peak import genz_corner_peak_volume
 from tests.statistics import assert_honest
 
-# What the families are, in NumPy and from the paper's table, not from our integrands.
+# The families in NumPy, from the table of the paper and independent of our integrands.
 FORMULAS = {
     genz.genz_oscillatory: lambda x, a, u: math.cos(2 * math.pi * u[0] + a @ x),
     genz.genz_product_peak: lambda x, a, u: 1 / np.prod(1 / a**2 + (x - u) ** 2),

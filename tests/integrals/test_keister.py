@@ -37,11 +37,11 @@ def test_the_integrand_depends_on_the_distance_alone():
 def test_estimates_are_unbiased_and_their_intervals_cover(key, points):
     runs = mc.replicate(jax.random.split(key, 400), keister(), points=points, budget=mc.Samples(4_096))
     assert_honest(runs, PUBLISHED[5], widest_ratio=1.25)
-    # cos ||t|| has a standard deviation of about 0.5 under the normal law.
+    # cos ||t|| has a standard deviation of about 0.5 under the normal distribution.
     assert np.std(runs.value) < np.pi**2.5 * 0.5 / 64 * 1.2
 
 
 @pytest.mark.parametrize("dim", [0, -1, 2.5, True])
-def test_a_dimension_that_is_none_is_refused(dim):
+def test_a_bad_dimension_is_refused(dim):
     with pytest.raises(ValueError, match="keister: dim must be a positive integer, got"):
         keister(dim)

@@ -1,4 +1,4 @@
-"""The peaked curve and proposals that go where it is high."""
+"""The peaked curve and the proposals for its peak."""
 
 from functools import partial
 
@@ -72,7 +72,7 @@ def test_variance_falls_as_the_proposal_follows_the_curve():
     assert plain > 1e4 * perfect
 
 
-def test_a_proposal_that_never_visits_the_floor_is_flagged():
+def test_a_proposal_without_mass_on_the_floor_is_flagged():
     problem = peaked_curve()
     estimate = mc.estimate(jax.random.key(33), problem, peak_proposal(problem), budget=mc.Samples(100_000))
     assert not estimate.ok

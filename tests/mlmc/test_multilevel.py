@@ -42,11 +42,11 @@ def check_tolerance(key, atol, num_runs):
     assert np.sum(np.abs(errors) <= atol) >= 0.95 * num_runs
     low, high = np.asarray([run.interval() for run in runs]).T
     assert np.sum((low <= LIMIT) & (high >= LIMIT)) >= least_covered(num_runs)
-    # As short as asked for, and not much shorter.
+    # As short as requested, and not much shorter.
     assert np.mean((high - low) / 2 <= atol) >= 0.9
     assert np.mean(high - low) > 2 * 0.6 * atol
     assert sum(run.ok for run in runs) >= 0.85 * num_runs
-    # The bars are those of the spread about E[P_L].
+    # The standard errors are those of the spread about E[P_L].
     finest = LIMIT + BIAS * 0.5 ** np.asarray([len(run.levels) - 1 for run in runs])
     scores = [(run.value - mean) / run.std_error for run, mean in zip(runs, finest, strict=True)]
     # Four standard errors of a spread and of a mean.
@@ -64,7 +64,7 @@ def test_the_error_is_within_the_tolerance_in_95_of_100_runs(key, atol):
     check_tolerance(key, atol, 100)
 
 
-def test_what_it_says_of_the_levels_is_so(key):
+def test_the_results_of_the_levels_are_the_known_ones(key):
     run = mc.multilevel(key, levels, budget=mc.Tolerance(atol=0.005))
     finest = len(run.levels) - 1
     assert run.bias == pytest.approx(BIAS * 0.5**finest, rel=0.35)
@@ -79,12 +79,12 @@ def test_what_it_says_of_the_levels_is_so(key):
     assert counts == sorted(counts, reverse=True)
 
 
-def test_a_cost_is_spent_where_it_tells_most(key):
+def test_a_cost_is_spent_near_the_best_allocation(key):
     runs = [mc.multilevel(k, levels, budget=mc.Samples(40_000), weak_order=1.0) for k in jax.random.split(key, 10)]
     assert all(0.95 * 40_000 <= run.cost <= 40_000 for run in runs)
     low, high = np.asarray([run.interval() for run in runs]).T
     assert np.sum((low <= LIMIT) & (high >= LIMIT)) >= least_covered(10)
-    # Near the best split of the cost among the levels used, but for the least count of the fine ones.
+    # Near the best split of the cost among the levels used; fine levels have their least count.
     for run in runs:
         variances = [2 + 2 * NOISE**2, *(2 * (NOISE * x.cost**-1.0) ** 2 for x in run.levels[1:])]
         best = sum(np.sqrt(v * x.cost) for v, x in zip(variances, run.levels, strict=True)) ** 2 / run.cost
@@ -133,7 +133,7 @@ def test_differences_are_levels_too(key):
         ({"budget": mc.Tolerance(atol=0.001, max_samples=20_000), "max_level": 12}, mc.Status.BUDGET_SPENT),
     ],
 )
-def test_bad_luck_is_a_status(key, options, status):
+def test_a_goal_that_is_missed_is_a_status(key, options, status):
     run = mc.multilevel(key, levels, weak_order=1.0, **options)
     assert run.status == status
     assert not run.ok
@@ -141,7 +141,7 @@ def test_bad_luck_is_a_status(key, options, status):
     assert low <= LIMIT <= high
 
 
-def test_a_level_that_is_not_finite_is_said_to_be_so(key):
+def test_a_level_that_is_not_finite_has_that_status(key):
     def broken(level):
         problem, cost = levels(level)
         return (problem if level != 2 else mc.Expectation(lambda z: jnp.sqrt(z[0]), TARGET)), cost
@@ -197,6 +197,6 @@ def test_mistakes_are_named(levels, options, error, words):
         mc.multilevel(jax.random.key(0), levels, **options)
 
 
-def test_inside_a_trace_it_says_that_it_cannot(key):
+def test_inside_a_trace_it_raises(key):
     with pytest.raises(TypeError, match="cannot be called inside jit"):
         jax.jit(lambda k: mc.multilevel(k, levels, budget=TOLERANCE).value)(key)

@@ -29,7 +29,7 @@ def test_one_trace_for_one_structure():
     assert len(calls) == 2
 
 
-def test_what_is_no_number_is_told_apart():
+def test_static_arguments_are_compared_by_value():
     def function(x, power):
         return jnp.zeros(power) + x
 
@@ -45,7 +45,7 @@ def test_the_precision_is_part_of_the_structure():
     assert event_struct(normal).dtype == jnp.float32
 
 
-def test_closures_over_a_trace_are_not_kept():
+def test_closures_over_a_tracer_are_not_cached():
     function, calls = counted()
 
     @jax.jit

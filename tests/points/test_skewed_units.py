@@ -19,7 +19,7 @@ def outputs(x):
 
 
 def means_of_units(key, problem, points, proposal=None):
-    """What each unit of a run contributes: n times the mean of the first n grows by it."""
+    """The mean of each unit of a run: n times the mean of the first n units, minus the same for n - 1."""
 
     def total(n):
         run = mc.replicate(key[None], problem, proposal, budget=mc.Samples(n * UNIT), points=points)
@@ -32,7 +32,7 @@ def means_of_units(key, problem, points, proposal=None):
 @pytest.mark.parametrize("points", [mc.points.Sobol(UNIT), mc.points.LatinHypercube(UNIT)])
 def test_skewness_is_that_of_the_units(key, points):
     problem = mc.Expectation(outputs, NORMAL)
-    # Blocks of several units, and of half a unit where points can be cut.
+    # Blocks of several units, and of half a unit where units may span blocks.
     sizes = [None, 128] + [32] * isinstance(points, mc.points.Sobol)
     for size in sizes:
         execution = mc.Execution(block_size=size)
@@ -53,7 +53,7 @@ def test_skewness_of_a_ratio_is_that_of_its_residuals(key):
 
 @pytest.mark.parametrize(("block_size", "covariance"), [(32, "diagonal"), (128, "full"), (1024, None)])
 def test_skewness_of_several_ratios_and_a_mean(key, block_size, covariance):
-    # Columns of very different scales, two denominators, one of them negative; blocks to merge and parts to select.
+    # Columns of very different scales, two denominators, one of them negative; several blocks, several outputs.
     def columns(x):
         return {"f": 1e6 * jnp.exp(x), "g": x - 3.0, "h": 1e-6 * (2.0 + jnp.cos(x))}
 
@@ -72,7 +72,7 @@ def test_skewness_of_several_ratios_and_a_mean(key, block_size, covariance):
     assert run["f"].skewness == pytest.approx(stats.skew(units["f"], bias=False), rel=5e-3)
 
 
-def test_what_rounding_left_of_a_ratio_is_no_skewness(key):
+def test_rounding_of_the_residuals_of_a_ratio_is_not_reported_as_skewness(key):
     keys = jax.random.split(key, 50)
     problem = mc.Expectation(lambda x: 300.0 + jnp.exp(x), NORMAL)
     runs = mc.replicate(
@@ -80,7 +80,7 @@ def test_what_rounding_left_of_a_ratio_is_no_skewness(key):
         weighting=mc.weighting.SelfNormalised(),
     )  # fmt: skip
     assert np.mean(np.isnan(runs.skewness)) > 0.9
-    # And their error bars are right, though f is as good as proportional to w.
+    # And their error bars are right, although f is nearly proportional to w.
     assert np.mean(runs.status_codes == mc.Status.OK) > 0.9
     assert covered(*runs.interval(), 300.0 + np.exp(0.5)) >= 42
 
@@ -99,14 +99,14 @@ def test_skewness_is_the_same_in_a_trace_and_in_replicates(key):
 
 
 @pytest.mark.parametrize("points", [mc.points.IID(), mc.points.Antithetic()])
-def test_independent_samples_and_pairs_keep_student_t(key, points):
+def test_independent_samples_and_pairs_have_t_intervals(key, points):
     result = mc.estimate(key, mc.Expectation(jnp.exp, NORMAL), budget=mc.Samples(1000), points=points)
     assert np.isnan(result.skewness)
     half = stats.t.ppf(0.975, result.num_units - 1) * result.std_error
     np.testing.assert_allclose(result.interval(), [result.value - half, result.value + half])
 
 
-def test_the_error_bar_has_the_gradient_it_would_have_without(key):
+def test_the_gradient_of_the_error_bar_is_that_without_skewness(key):
     def run(scale):
         problem = mc.Expectation(lambda x: jnp.exp(scale * x), NORMAL)
         return mc.estimate(key, problem, budget=mc.Samples(1024), points=mc.points.Sobol(UNIT))
@@ -130,10 +130,10 @@ def test_units_merge_with_independent_samples(key):
 
 
 @pytest.mark.parametrize("skewness", [0.1, 0.5, 1.0])
-def test_sides_undo_the_transformation(skewness):
+def test_sides_invert_the_transformation(skewness):
     quantile, lam = stats.t.ppf(0.975, UNITS - 1), UNDERSTATED * skewness / np.sqrt(UNITS)
     below, above = skewed_sides(quantile, skewness, UNITS)
-    assert above > quantile == below  # t's own where the transformed end is nearer
+    assert above > quantile == below  # that of t where the transformed end is nearer
     assert -above + lam * above**2 / 3 - lam**2 * above**3 / 27 + lam / 6 == pytest.approx(-quantile)
     np.testing.assert_allclose(skewed_sides(quantile, -skewness, UNITS), (above, below))
 
@@ -147,19 +147,19 @@ def test_sides_grow_with_the_skewness_to_twice_their_length():
 @pytest.mark.parametrize("skewness", [0.0, np.nan, 1e-9])
 def test_without_skewness_sides_are_student_t(skewness):
     np.testing.assert_allclose(skewed_sides(2.1, skewness, UNITS), (2.1, 2.1))
-    # Of fewer than 8 units nobody can tell it.
+    # The skewness of fewer than 8 units is not used.
     np.testing.assert_allclose(skewed_sides(2.1, 1.0, 7), (2.1, 2.1))
 
 
 @pytest.mark.parametrize("points", [mc.points.Sobol(), mc.points.Stratified(), mc.points.LatinHypercube()])
 def test_skewed_units_are_covered(points):
-    """What such points leave of exp X lies in its tail: t intervals cover .87 to .90 of these."""
+    """Most of the variance that is left lies in the tail of exp X: t intervals cover in .87 to .90 of these runs."""
     keys = jax.random.split(jax.random.key(50_311), 400)
     runs = mc.replicate(keys, mc.Expectation(jnp.exp, NORMAL), budget=mc.Samples(4096), points=points)
     low, high = runs.interval()
     assert covered(low, high, np.exp(0.5)) >= MIN_COVERED[400]
     assert np.mean(runs.skewness) > 1.0
-    # Not by length alone: t's own of the same length would have to cover what lies below too.
+    # They are not simply long: the mean length is at most 1.45 times that of t intervals.
     assert np.mean((high - low) / (2 * stats.t.ppf(0.975, 15) * runs.std_error)) < 1.45
 
 
@@ -170,4 +170,4 @@ def test_intervals_of_even_units_are_hardly_longer():
     low, high = runs.interval()
     longer = (high - low) / (2 * stats.t.ppf(0.975, 15) * runs.std_error)
     assert np.mean(longer) < 1.1
-    assert np.max(longer) < 1.51  # one side is t's
+    assert np.max(longer) < 1.51  # one side is that of t

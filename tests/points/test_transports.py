@@ -1,4 +1,4 @@
-"""Point sets on the families whose inverse distribution function has no formula: they beat independent samples."""
+"""Layouts on families whose inverse distribution function has no formula: less variance than independent samples."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from scipy import integrate, stats
 import mcengine as mc
 
 # A family, and the mean of log(1 + X) under SciPy's.
-LAWS = {
+FAMILIES = {
     "gamma": (mc.Gamma(2.5, 0.5), stats.gamma(2.5, scale=2.0)),
     "gamma-small": (mc.Gamma(0.3, 2.0), stats.gamma(0.3, scale=0.5)),
     "beta": (mc.Beta(2.0, 3.5), stats.beta(2.0, 3.5)),
@@ -25,7 +25,7 @@ def _exact(law):
     if hasattr(law, "pmf"):
         k = np.arange(200)
         return np.sum(np.log1p(k) * law.pmf(k))
-    # By the quantile: the density of a small shape is infinite at 0.
+    # Along the quantile function, because the density of a small shape is infinite at 0.
     return integrate.quad(lambda u: np.log1p(law.ppf(u)), 0.0, 1.0, limit=200)[0]
 
 
@@ -34,22 +34,22 @@ def _log1p(x):
 
 
 @pytest.mark.parametrize(
-    ("name", "points"), [*((name, mc.points.Sobol()) for name in LAWS), ("gamma", mc.points.Stratified())], ids=str
+    ("name", "points"), [*((name, mc.points.Sobol()) for name in FAMILIES), ("gamma", mc.points.Stratified())], ids=str
 )
-def test_point_sets_gain_on_every_family(name, points, key):
-    law, theirs = LAWS[name]
-    problem = mc.Expectation(_log1p, law)
+def test_layouts_gain_on_every_family(name, points, key):
+    distribution, theirs = FAMILIES[name]
+    problem = mc.Expectation(_log1p, distribution)
     plain_key, points_key = jax.random.split(key)
     plain = mc.estimate(plain_key, problem, budget=mc.Samples(2**14))
     result = mc.estimate(points_key, problem, points=points, budget=mc.Samples(2**14))
     exact = _exact(theirs)
     assert abs(plain.value - exact) < 4.5 * plain.std_error
-    # Fifteen degrees of freedom: 6 standard errors are a chance of 2e-5. Float32 rounds the mean to 1e-7 or so.
+    # With 15 degrees of freedom, 6 standard errors are exceeded with probability 2e-5. Float32 rounds the mean to 1e-7.
     assert abs(result.value - exact) < 6.0 * result.std_error + 2e-6 * exact
     assert result.std_error < 0.2 * plain.std_error
 
 
-def test_independent_samples_take_the_cheaper_way_unless_two_words_are_asked_for():
+def test_independent_samples_use_the_cheaper_sampler_unless_words_is_2():
     def program(words):
         points = mc.points.IID(words=words)
         return str(

@@ -182,7 +182,7 @@ def test_the_last_day_of_an_index_in_closed_form(key):
         (
             lambda: mc.conditional(total(mc.MultivariateNormal(np.zeros(2), np.eye(2)))),
             TypeError,
-            "no law of independent coordinates",
+            "not a distribution of independent coordinates",
         ),
         (
             lambda: mc.conditional(total(mc.Product([mc.Normal(0.0, 1.0), mc.Poisson(2.0)]))),

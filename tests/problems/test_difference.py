@@ -182,7 +182,7 @@ class Sampler:
         (
             lambda: mc.difference(mc.Expectation(jnp.exp, Sampler(0.0)), growth(0.0)),
             TypeError,
-            "needs transports.* and Sampler is none",
+            "needs transports.* and Sampler is not one",
         ),
         (
             lambda: mc.difference(growth(0.0), mc.Expectation(lambda x: jnp.stack([x, x]), mc.Normal(0.0, 1.0))),

@@ -9,7 +9,6 @@ import mcengine as mc
 from mcengine import finance, integrals, teaching
 from mcengine.functionals import exact_value
 from mcengine.problems import exact_distributions
-from mcengine.problems.protocol import without_answers
 from tests.compilations import compilations
 
 LEVELS = np.asarray([0.05, 0.99])
@@ -21,7 +20,7 @@ def one_student_t(df=3.0, loc=-0.3, scale=2.0):
 
 @pytest.mark.parametrize(
     ("law", "known"),
-    [(exact_distributions.NormalLaw(-0.3, 2.0), stats.norm(-0.3, 2.0)), one_student_t()],
+    [(exact_distributions.ExactNormal(-0.3, 2.0), stats.norm(-0.3, 2.0)), one_student_t()],
     ids=["normal", "student"],
 )
 def test_exceedance_quantile_and_shortfall_are_those_of_the_density(law, known):
@@ -83,10 +82,10 @@ def test_exact_values_of_means_ratios_and_densities():
 
 def test_what_is_known_reaches_no_kernel_and_compiles_nothing_anew():
     for problem in (teaching.normal_loss(), teaching.gaussian_tail()):
-        bare = without_answers(problem)
+        bare = problem.without_answers()
         assert problem.exact_law is not None
         assert (bare.exact, bare.exact_law) == (None, None)
-        assert without_answers(bare) is bare
+        assert bare.without_answers() is bare
 
     def run(loc):
         mc.estimate(jax.random.key(0), teaching.normal_loss(loc), budget=mc.Samples(64))

@@ -88,7 +88,7 @@ def test_a_target_known_by_its_density_alone_is_a_target():
     target = OnlyDensity()
     assert mc.Expectation(lambda x: x, target).target is target
     assert mc.Probability(lambda x: x, target, 0.0).target is target
-    with pytest.raises(TypeError, match="float is no distribution: it has no method log_prob"):
+    with pytest.raises(TypeError, match="float is not a distribution: it has no method log_prob"):
         mc.Expectation(lambda x: x, 1.0)
-    with pytest.raises(TypeError, match="OnlyDensity is no distribution: it has no method sample"):
+    with pytest.raises(TypeError, match="OnlyDensity is not a distribution: it has no method sample"):
         mc.as_distribution(target)

@@ -130,7 +130,7 @@ def test_what_is_refused():
         shifted(numpyro.Laplace(), 1.0)
     with pytest.raises(ValueError, match=r"factor must be positive and finite, got -1.0"):
         scaled(md.Normal(), -1.0)
-    with pytest.raises(TypeError, match="NoneType is no distribution"):
+    with pytest.raises(TypeError, match="NoneType is not a distribution"):
         shifted(None, 1.0)
     with pytest.raises(ValueError, match=r"shift must be a scalar or of the event's shape \(2,\), got shape \(3,\)"):
         shifted(md.Product([md.Normal(), md.Normal()]), [1.0, 2.0, 3.0])

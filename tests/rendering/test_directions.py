@@ -1,4 +1,4 @@
-"""Directions: what is drawn against what log_prob says, by chi-square on the sphere."""
+"""Directions: samples against log_prob, by chi-square on the sphere."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def test_samples_follow_log_prob(name):
     often = num * expected > 10
     expected = np.append(num * expected[often], max(num * expected[~often].sum(), 1e-9))
     observed = np.append(observed[often], observed[~often].sum())
-    if expected[-1] < 10:  # too little is left over for a cell of its own
+    if expected[-1] < 10:  # too few for a cell in the chi-square test
         assert observed[-1] < 40
         expected, observed = expected[:-1], observed[:-1]
     assert stats.chisquare(observed, expected * observed.sum() / expected.sum()).pvalue > 1e-4
@@ -95,7 +95,7 @@ def test_directions_that_miss_the_lamp_have_no_density():
     assert towards.log_prob(jnp.asarray([0.0, 0.0, 1.0])) == pytest.approx(-np.log(0.08), rel=1e-6)
 
 
-def test_a_lamp_seen_from_behind_shines_on_nothing():
+def test_a_lamp_seen_from_behind_is_not_hit():
     back = Rectangle(centre=TILTED.centre, half_u=TILTED.half_v, half_v=TILTED.half_u)
     assert bool(TILTED.hit(jnp.zeros(3), _towards(TILTED.centre)).inside)
     assert not bool(back.hit(jnp.zeros(3), _towards(TILTED.centre)).inside)

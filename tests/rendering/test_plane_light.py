@@ -58,7 +58,7 @@ def moments(problem, proposal, num, seed):
 @pytest.mark.parametrize("method", PROPOSALS)
 @pytest.mark.parametrize(("x", "y"), [(1.0, -0.4), pytest.param(0.0, 0.0, marks=pytest.mark.battery)])
 def test_estimates_are_unbiased_and_their_intervals_cover(method, x, y):
-    # A large lamp, so that plain sampling finds it often enough for a normal law.
+    # A large lamp, so that plain sampling hits it often enough for the mean to be nearly normal.
     problem = plane_light(x, y, lamp_half_size=0.5)
     proposal, num = PROPOSALS[method](problem), 2048
 
@@ -68,14 +68,14 @@ def test_estimates_are_unbiased_and_their_intervals_cover(method, x, y):
 
 
 @pytest.mark.parametrize(("x", "y"), [(0.0, 0.0), (1.0, 1.0)])
-def test_directions_to_the_lamp_are_right_to_four_digits(x, y):
+def test_directions_to_the_lamp_give_four_digits(x, y):
     problem = plane_light(x, y)
     value, variance = moments(problem, towards_lamp(problem), 2**20, 22)
     assert abs(value - float(problem.exact)) < 4 * np.sqrt(variance / 2**20)
     assert np.sqrt(variance / 2**20) < 2e-4 * float(problem.exact)
 
 
-def test_the_lamp_is_better_than_cosine_and_cosine_than_plain():
+def test_lamp_directions_beat_cosine_directions_and_these_beat_plain_sampling():
     problem = plane_light(0.5, 0.0)
     plain, cosine, mixed, lamp = (
         moments(problem, PROPOSALS[name](problem), 200_000, 23)[1]

@@ -5,7 +5,7 @@ import pytest
 
 from mcengine.summaries.merge import merge_all
 from mcengine.summaries.merge_tree import MergeTree
-from mcengine.summaries.reduce_block import summarise_block
+from mcengine.summaries.reduce_block import Kept, summarise_block
 from mcengine.summaries.summary import Summary
 
 
@@ -13,7 +13,7 @@ def row_of(log_w, values, **options) -> Summary:
     values = jnp.atleast_2d(jnp.asarray(values, jnp.float32))
     log_w = None if log_w is None else jnp.asarray(log_w, jnp.float32)
     count = options.pop("count", values.shape[1])
-    row = summarise_block(log_w, values, jnp.asarray(count), tail_length=8, **options)
+    row = summarise_block(log_w, values, jnp.asarray(count), Kept(tail_length=8, **options))
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), row)
 
 

@@ -17,7 +17,7 @@ from tests.teaching.replicates import replicates
 def by_series(loc, scale, steepness, terms=400):
     """E[tanh(a X)] from tanh(y) = 1 - 2 sum_k (-1)^(k+1) exp(-2 k y), y > 0, each term a normal integral.
 
-    The alternating sums converge like 1/k; averaging neighbours' partial sums again and again mends that (Euler).
+    The alternating sums converge like 1/k; averages of neighbouring partial sums, repeated, converge fast (Euler).
     """
 
     def half_line(mean):
@@ -87,7 +87,7 @@ def test_far_apart_the_sign_flips_and_the_measured_variance_is_far_too_small():
     assert 0.1 < np.mean(value > 0) < 0.6
     predicted = predicted_variance(problem, proposal)
     assert np.median(16 * std_error**2) < predicted / 100
-    # Unbiased all the same, as far as 400 runs can tell with the true standard error.
+    # Unbiased nevertheless: the mean of 400 runs is within 4 of its true standard errors.
     assert abs(np.mean(value) - float(problem.exact)) < 4 * math.sqrt(predicted / 16 / 400)
 
 
@@ -98,7 +98,7 @@ def test_far_apart_is_flagged():
     assert estimate.ess < 200
 
 
-def test_a_proposal_between_them_mends_it():
+def test_a_proposal_between_them_covers_the_target():
     problem = far_apart()
     proposal = between(problem)
     assert float(proposal.scale) == pytest.approx(math.hypot(1.0, 1.5))
@@ -113,6 +113,6 @@ def test_bad_parameters_are_refused(changes):
         far_apart(**changes)
 
 
-def test_between_wants_a_normal():
+def test_between_refuses_other_targets():
     with pytest.raises(TypeError, match="must be a Normal"):
         between(mc.Expectation(jnp.tanh, mc.StudentT(3.0)))

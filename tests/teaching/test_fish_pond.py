@@ -1,4 +1,4 @@
-"""The fish pond: laws on the disc, the exact mean, nets, and what goes wrong without weights."""
+"""The fish pond: distributions on the disc, the exact mean, nets, and the bias without weights."""
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def test_densities_integrate_to_one_and_are_0_off_the_lake(name):
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_samples_are_where_the_density_is(name, key):
+def test_samples_follow_the_density(name, key):
     net, num = NETS[name], 20_000
     x = np.asarray(throw(net, key), np.float64)
     edges = np.linspace(0, 1, 17)
@@ -96,7 +96,7 @@ def test_the_default_mean():
 
 
 @pytest.mark.parametrize("net", [Middle(3.0), Middle(0.0), Middle(4.5)], ids=["plain", "uniform", "middle"])
-def test_weighing_back_is_honest(net):
+def test_weighted_estimates_are_honest(net):
     assert_honest(replicates(1, fish_pond(), net), 3.4, widest_ratio=1.15)
 
 
@@ -115,7 +115,7 @@ def test_the_unweighted_mean_is_wrong():
     assert unweighted_mean(problem, problem.target) == pytest.approx(3.4)
 
 
-def test_nets_where_the_kilograms_are_have_less_variance_than_the_fishes_own():
+def test_nets_where_most_kilograms_are_have_less_variance_than_plain_sampling():
     problem = fish_pond()
     plain, better, uniform = (
         mc.estimate(jax.random.key(4), problem, net, budget=mc.Samples(40_000)).std_error
@@ -124,7 +124,7 @@ def test_nets_where_the_kilograms_are_have_less_variance_than_the_fishes_own():
     assert better < 0.5 * plain < 0.25 * uniform
 
 
-def test_where_the_kilograms_are():
+def test_the_mean_squared_radius_of_the_kilograms():
     problem = fish_pond()
     x = throw(problem.target, jax.random.key(5))
     kilograms = np.asarray(weigh(x, problem.integrand))

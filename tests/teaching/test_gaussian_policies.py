@@ -57,13 +57,13 @@ def test_the_divergence_by_simulation_is_honest():
     assert_honest(replicates(2, policy_kl()), 4.5, widest_ratio=1.15)
 
 
-def test_the_old_policy_is_too_far_and_that_is_said():
+def test_an_old_policy_too_far_away_is_flagged():
     estimate = mc.estimate(jax.random.key(2), policy_mean(), mc.Normal(2.0, 1.0), budget=mc.Samples(2**18))
     assert not estimate.ok
     assert estimate.pareto_k > 0.5
 
 
-def test_a_policy_halfway_has_weights_of_the_variance_it_should():
+def test_a_policy_halfway_has_the_predicted_variance():
     # E_q[w^2] = exp(1.5^2) for unit scales 1.5 apart, so the mean's variance is exp(2.25) (6.5^2 + 1) - 25.
     problem = policy_mean()
     assert float(halfway(problem).loc) == 3.5
@@ -80,7 +80,7 @@ def test_bad_scales_are_refused(build):
         policy_kl(old_scale=-1.0)
 
 
-def test_halfway_wants_a_normal():
+def test_halfway_refuses_other_targets():
     with pytest.raises(TypeError, match="must be a Normal"):
         halfway(mc.Expectation(jnp.tanh, mc.StudentT(3.0)))
 

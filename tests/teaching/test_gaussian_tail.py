@@ -65,7 +65,7 @@ def test_proposals_are_honest(name, threshold):
     assert_honest(replicates(1, problem, proposal), float(problem.exact), widest_ratio=1.15)
 
 
-def test_numbers_given_are_taken():
+def test_given_numbers_are_used():
     problem = gaussian_tail(3.0, loc=1.0, scale=2.0)
     assert [float(x) for x in (shifted(problem).loc, shifted(problem).scale)] == [3.0, 2.0]
     assert float(shifted(problem, 4.0).loc) == 4.0

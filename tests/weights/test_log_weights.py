@@ -1,3 +1,5 @@
+"""Functions of log-weights: both edges of the support, gradients, smoothing against ArviZ."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,18 +8,18 @@ import pytest
 from mcengine import weights
 
 
-def test_log_ratio_knows_both_edges_of_the_support():
+def test_log_ratio_where_a_density_is_0():
     log_p = jnp.asarray([-1.0, -jnp.inf, -1.0, -jnp.inf])
     log_q = jnp.asarray([-2.0, -2.0, -jnp.inf, -jnp.inf])
     np.testing.assert_array_equal(weights.log_ratio(log_p, log_q), [1.0, -np.inf, np.inf, -np.inf])
 
 
-def test_log_ratio_has_finite_gradients_off_the_support():
+def test_log_ratio_has_finite_gradients_where_p_is_0():
     gradient = jax.grad(lambda q: jnp.sum(weights.from_log(weights.log_ratio(jnp.asarray([-jnp.inf, 0.5]), q))))
     np.testing.assert_allclose(gradient(jnp.asarray([-jnp.inf, 0.0])), [0.0, -np.exp(0.5)], rtol=1e-6)
 
 
-def test_ratios_of_what_was_drawn_have_finite_gradients_where_p_is_0():
+def test_log_ratio_of_drawn_has_finite_gradients_where_p_is_0():
     def total(log_p):
         return jnp.sum(weights.from_log(weights.log_ratio_of_drawn(log_p, jnp.asarray([-1.0, -1.0]))))
 
@@ -26,7 +28,7 @@ def test_ratios_of_what_was_drawn_have_finite_gradients_where_p_is_0():
     np.testing.assert_allclose(gradient, [0.0, np.exp(0.5)], rtol=1e-6)
 
 
-def test_what_cannot_have_been_drawn_has_no_ratio():
+def test_log_ratio_of_drawn_is_not_finite_where_q_is_0():
     impossible = weights.log_ratio_of_drawn(jnp.asarray([-jnp.inf, -1.0]), jnp.full(2, -jnp.inf))
     np.testing.assert_array_equal(impossible, [np.nan, np.inf])
 
@@ -37,7 +39,7 @@ def test_normalised_weights_sum_to_one_from_1e_minus_300_to_1e300():
         np.testing.assert_allclose(jnp.sum(weights.from_log(log_w), axis=-1), [1.0], rtol=1e-4)
 
 
-def test_normalised_keeps_a_row_without_mass():
+def test_normalised_weights_that_are_all_0_stay_0():
     np.testing.assert_array_equal(weights.normalised(jnp.full((3,), -jnp.inf)), np.full(3, -np.inf))
 
 
@@ -76,7 +78,7 @@ def test_pareto_smoothing_agrees_with_arviz(count, spread):
     np.testing.assert_allclose(shift, np.full(count, shift[0]), atol=1e-6)
 
 
-def test_pareto_smoothing_changes_the_tail_alone_and_keeps_its_order(key):
+def test_pareto_smoothing_changes_only_the_tail_and_keeps_its_order(key):
     log_w = 2.0 * jax.random.normal(key, (5_000,))
     smoothed, k = weights.pareto_smoothed(log_w)
     changed = np.asarray(smoothed != log_w)
@@ -94,7 +96,7 @@ def test_discrete_weights_have_no_tail_index():
     np.testing.assert_array_equal(smoothed, log_w)
 
 
-def test_pareto_smoothing_works_row_by_row_and_takes_numpy_and_lists():
+def test_pareto_smoothing_acts_along_the_last_axis_and_takes_numpy_and_lists():
     rows = np.random.default_rng(4).standard_normal((2, 3, 400)).astype(np.float32) * 1.5
     rows[1, 2, 300:] = -np.inf
     counts = np.full((2, 3), 400)
@@ -112,7 +114,7 @@ def test_pareto_smoothing_works_row_by_row_and_takes_numpy_and_lists():
         np.testing.assert_allclose(weights.k_hat(row), k[0, 0], rtol=1e-4, atol=1e-5)
 
 
-def test_pareto_smoothing_of_whole_numbers_and_of_too_few():
+def test_pareto_smoothing_of_integers_and_of_too_few_weights():
     smoothed, k = weights.pareto_smoothed([[0, 1, 2], [2, 1, 0]])
     np.testing.assert_array_equal(smoothed, [[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]])
     assert np.all(np.isnan(k))

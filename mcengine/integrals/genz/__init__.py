@@ -1,4 +1,4 @@
-"""Genz's families of test integrands on the unit cube: one file each, parameters in one place."""
+"""The six families of test integrands on the unit cube by Genz, one file each."""
 
 from mcengine.integrals.genz.continuous import genz_continuous
 from mcengine.integrals.genz.corner_peak import genz_corner_peak

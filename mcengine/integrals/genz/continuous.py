@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcengine.integrals.genz.family import genz_integral
-from mcengine.numerics.values import as_parameter
+from mcengine.integrals.genz.parameters import PerAxis, genz_parameters
+from mcengine.numerics.values import Scalar, as_parameter
 from mcengine.problems.integral import Integral
 
 
@@ -20,20 +21,27 @@ class GenzContinuous(eqx.Module):
         return jnp.exp(-jnp.sum(self.difficulties * jnp.abs(x - self.positions)))
 
 
-def genz_continuous(dim=5, total_difficulty=None, difficulties=None, positions=None, seed=None) -> Integral:
+def genz_continuous(
+    dim: Scalar = 5,
+    total_difficulty: Scalar | None = None,
+    difficulties: PerAxis | None = None,
+    positions: PerAxis | None = None,
+    *,
+    seed: int | None = None,
+) -> Integral:
     """int over [0, 1]^dim of exp(-sum a |x - u|) = `genz_continuous_volume`.
 
-    **Arguments and errors:** as in `genz_parameters`; the difficulties sum to 20.4 unless told otherwise.
+    **Arguments and errors:** as in `genz_parameters`; by default the difficulties sum to 20.4.
     """
-    choices = total_difficulty, difficulties, positions, seed
-    return genz_integral("continuous", GenzContinuous, genz_continuous_volume, dim, *choices)
+    a, u = genz_parameters("continuous", dim, total_difficulty, difficulties, positions=positions, seed=seed)
+    return genz_integral(GenzContinuous, genz_continuous_volume, a, u)
 
 
-def genz_continuous_volume(difficulties, positions) -> float:
-    """prod_i (2 - e^(-a_i u_i) - e^(-a_i (1 - u_i))) / a_i, for u inside [0, 1] and beyond."""
+def genz_continuous_volume(difficulties: PerAxis, positions: PerAxis) -> float:
+    """prod_i (2 - e^(-a_i u_i) - e^(-a_i (1 - u_i))) / a_i, for u inside or outside [0, 1]."""
     a, u = np.asarray(difficulties, np.float64), np.asarray(positions, np.float64)
 
-    def from_peak(y):
+    def from_peak(y: Float[np.ndarray, " dim"]) -> Float[np.ndarray, " dim"]:
         """int_0^y e^(-a |s|) ds."""
         return -np.sign(y) * np.expm1(-a * np.abs(y)) / a
 

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcengine.integrals.genz.family import genz_integral
-from mcengine.numerics.values import as_parameter
+from mcengine.integrals.genz.parameters import PerAxis, genz_parameters
+from mcengine.numerics.values import Scalar, as_parameter
 from mcengine.problems.integral import Integral
 
 
@@ -21,16 +22,23 @@ class GenzDiscontinuous(eqx.Module):
         return jnp.where(beyond, 0.0, jnp.exp(jnp.sum(self.difficulties * x)))
 
 
-def genz_discontinuous(dim=5, total_difficulty=None, difficulties=None, positions=None, seed=None) -> Integral:
+def genz_discontinuous(
+    dim: Scalar = 5,
+    total_difficulty: Scalar | None = None,
+    difficulties: PerAxis | None = None,
+    positions: PerAxis | None = None,
+    *,
+    seed: int | None = None,
+) -> Integral:
     """int over [0, 1]^dim of exp(a.x) where x_1 <= u_1 and x_2 <= u_2, 0 elsewhere = `genz_discontinuous_volume`.
 
-    **Arguments and errors:** as in `genz_parameters`; the difficulties sum to 4.3 unless told otherwise.
+    **Arguments and errors:** as in `genz_parameters`; by default the difficulties sum to 4.3.
     """
-    choices = total_difficulty, difficulties, positions, seed
-    return genz_integral("discontinuous", GenzDiscontinuous, genz_discontinuous_volume, dim, *choices)
+    a, u = genz_parameters("discontinuous", dim, total_difficulty, difficulties, positions=positions, seed=seed)
+    return genz_integral(GenzDiscontinuous, genz_discontinuous_volume, a, u)
 
 
-def genz_discontinuous_volume(difficulties, positions) -> float:
+def genz_discontinuous_volume(difficulties: PerAxis, positions: PerAxis) -> float:
     """prod_i (e^(a_i b_i) - 1)/a_i, b_i = u_i (at most 1, at least 0) on the first two axes and 1 on the rest."""
     a, u = np.asarray(difficulties, np.float64), np.asarray(positions, np.float64)
     end = np.where(np.arange(a.size) < 2, np.clip(u, 0.0, 1.0), 1.0)

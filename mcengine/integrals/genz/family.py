@@ -1,22 +1,26 @@
-"""From the pieces of a Genz family (integrand, closed form) to its integral over the unit cube."""
+"""The integral of a Genz family over the unit cube, from its integrand and the closed form of its volume."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Array, Float
 
-from mcengine.integrals.genz.parameters import genz_parameters
+from mcengine.integrals.genz.parameters import PerAxis
 from mcengine.problems.integral import Integral
 
 
 def genz_integral(
-    family: str, integrand: Callable[..., Any], volume: Callable[..., float], dim: int, *choices: Any
+    integrand_of: Callable[[PerAxis, PerAxis], Callable[[Float[Array, " dim"]], Float[Array, ""]]],
+    volume_of: Callable[[PerAxis, PerAxis], float],
+    difficulties: Float[Array, " dim"] | Float[np.ndarray, " dim"],
+    positions: Float[Array, " dim"] | Float[np.ndarray, " dim"],
 ) -> Integral:
-    """int over [0, 1]^dim of integrand(a, u), exactly volume(a, u) where a and u are numbers.
+    """int over [0, 1]^dim of integrand_of(difficulties, positions).
 
-    **Arguments and errors:** `choices` and what is raised: as in `genz_parameters`.
+    Its `exact` is volume_of(difficulties, positions), or None if one of them is traced.
     """
-    a, u = genz_parameters(family, dim, *choices)
-    known = not any(isinstance(value, Tracer) for value in (a, u))  # not inside jit or vmap
-    return Integral(integrand(a, u), np.zeros(dim), np.ones(dim), exact=volume(a, u) if known else None)
+    is_known = not any(isinstance(value, Tracer) for value in (difficulties, positions))  # traced in jit, vmap, grad
+    dim = difficulties.shape[0]
+    exact = volume_of(difficulties, positions) if is_known else None
+    return Integral(integrand_of(difficulties, positions), np.zeros(dim), np.ones(dim), exact=exact)

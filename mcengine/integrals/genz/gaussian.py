@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcengine.integrals.genz.family import genz_integral
-from mcengine.numerics.values import as_parameter
+from mcengine.integrals.genz.parameters import PerAxis, genz_parameters
+from mcengine.numerics.values import Scalar, as_parameter
 from mcengine.problems.integral import Integral
 
 
@@ -25,20 +26,27 @@ class GenzGaussian(eqx.Module):
 
     @property
     def spread(self) -> Float[Array, " dim"]:
-        """Standard deviations of the normal law that has the shape of the peak."""
+        """Standard deviations of the normal distribution with the shape of the peak."""
         return 1.0 / (self.difficulties * np.sqrt(2.0).item())
 
 
-def genz_gaussian(dim=5, total_difficulty=None, difficulties=None, positions=None, seed=None) -> Integral:
+def genz_gaussian(
+    dim: Scalar = 5,
+    total_difficulty: Scalar | None = None,
+    difficulties: PerAxis | None = None,
+    positions: PerAxis | None = None,
+    *,
+    seed: int | None = None,
+) -> Integral:
     """int over [0, 1]^dim of exp(-sum a^2 (x - u)^2) = `genz_gaussian_volume`.
 
-    **Arguments and errors:** as in `genz_parameters`; the difficulties sum to 7.03 unless told otherwise.
+    **Arguments and errors:** as in `genz_parameters`; by default the difficulties sum to 7.03.
     """
-    choices = total_difficulty, difficulties, positions, seed
-    return genz_integral("gaussian", GenzGaussian, genz_gaussian_volume, dim, *choices)
+    a, u = genz_parameters("gaussian", dim, total_difficulty, difficulties, positions=positions, seed=seed)
+    return genz_integral(GenzGaussian, genz_gaussian_volume, a, u)
 
 
-def genz_gaussian_volume(difficulties, positions) -> float:
+def genz_gaussian_volume(difficulties: PerAxis, positions: PerAxis) -> float:
     """prod_i sqrt(pi) / (2 a_i) [erf(a_i (1 - u_i)) + erf(a_i u_i)]."""
     from scipy.special import erf
 

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mcengine.integrals.genz.family import genz_integral
-from mcengine.numerics.values import as_parameter
+from mcengine.integrals.genz.parameters import PerAxis, genz_parameters
+from mcengine.numerics.values import Scalar, as_parameter
 from mcengine.problems.integral import Integral
 
 
@@ -20,16 +21,23 @@ class GenzProductPeak(eqx.Module):
         return 1.0 / jnp.prod(self.difficulties**-2 + (x - self.positions) ** 2)
 
 
-def genz_product_peak(dim=5, total_difficulty=None, difficulties=None, positions=None, seed=None) -> Integral:
+def genz_product_peak(
+    dim: Scalar = 5,
+    total_difficulty: Scalar | None = None,
+    difficulties: PerAxis | None = None,
+    positions: PerAxis | None = None,
+    *,
+    seed: int | None = None,
+) -> Integral:
     """int over [0, 1]^dim of prod 1 / (a^-2 + (x - u)^2) = `genz_product_peak_volume`.
 
-    **Arguments and errors:** as in `genz_parameters`; the difficulties sum to 7.25 unless told otherwise.
+    **Arguments and errors:** as in `genz_parameters`; by default the difficulties sum to 7.25.
     """
-    choices = total_difficulty, difficulties, positions, seed
-    return genz_integral("product_peak", GenzProductPeak, genz_product_peak_volume, dim, *choices)
+    a, u = genz_parameters("product_peak", dim, total_difficulty, difficulties, positions=positions, seed=seed)
+    return genz_integral(GenzProductPeak, genz_product_peak_volume, a, u)
 
 
-def genz_product_peak_volume(difficulties, positions) -> float:
+def genz_product_peak_volume(difficulties: PerAxis, positions: PerAxis) -> float:
     """prod_i a_i [atan(a_i (1 - u_i)) + atan(a_i u_i)]."""
     a, u = np.asarray(difficulties, np.float64), np.asarray(positions, np.float64)
     return float(np.prod(a * (np.arctan(a * (1 - u)) + np.arctan(a * u))))

@@ -1,11 +1,21 @@
-"""Returns, targets of critics and advantages, all from one recurrence y_t = b_t + a_t y_{t+1} along the last axis.
+"""Returns, critic targets and advantages, all by one recurrence: y_t = b_t + a_t y_{t+1} along the last axis.
 
-`terminated` (the episode is over: nothing follows) and `truncated` (it was cut off: something would have followed) are
-separate everywhere. What a step is worth beyond its reward is discount (1 - terminated) V(x_{t+1}), where x_{t+1} is
-the observation that followed *before* any reset: `next_values` computes it. Sums over later steps stop at either. The
-last step of an array is followed by nothing, so it counts as truncated.
+Shapes are [..., T]. The arguments that several functions share:
 
-Shapes are [..., T]; `discount` is a number or an array [..., T].
+- `rewards`, [..., T].
+- `next_v`, [..., T]: V(x_{t+1}) of the observation that followed step t, before any reset (see `next_values`).
+- `discount`: one number, or [..., T].
+- `terminated`, [..., T], booleans: the episode ended at this step, so the value of what follows is 0.
+- `truncated`, [..., T], booleans: the episode was cut off at this step, so what follows is worth V(x_{t+1}).
+
+A target bootstraps with discount (1 - terminated) V(x_{t+1}). Sums over later steps stop at either flag. The last step
+of an array counts as truncated.
+
+All functions raise `ValueError` naming the argument for shapes that differ, arrays without steps, and values that are
+not finite; inside `jit` only shapes are checked.
+
+Files: `episode_ends` (flags and discounts), `recurrence` (the recurrence itself), `returns` (Monte Carlo, n-step,
+lambda-returns, GAE), `off_policy` (V-trace, Retrace, tree backup, Q(lambda)), `groups` (GRPO's group advantages).
 """
 
 from mcengine.rl.critics.episode_ends import next_values as next_values

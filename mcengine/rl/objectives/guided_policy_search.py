@@ -1,7 +1,5 @@
 """Importance-sampled guided policy search: trajectories of several samplers, weighted step by step."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax import lax, nn
 from jax.typing import ArrayLike
@@ -27,25 +25,32 @@ def guided_policy_search_loss(
     rewards: ArrayLike,
     *,
     regulariser: ArrayLike = 1e-2,
-    shares: Any = None,
-    mask: Any = None,
+    shares: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     discrete: bool = False,
 ) -> Float[Array, ""]:
     """-sum_t {sum_i w_it r_it / Z_t + regulariser log Z_t}, Z_t = sum_i w_it: minus the estimated return.
 
-    w_it = pi(tau_i up to t) / sum_j share_j q_j(tau_i up to t): all samplers in the denominator, the balance heuristic,
-    so that a trajectory that any of them explains has no large weight. Self-normalised at every step; log Z_t keeps the
-    policy where there are samples.
+    w_it = pi(tau_i up to t) / sum_j share_j q_j(tau_i up to t) has all samplers in the denominator (balance heuristic),
+    so a trajectory that any of them is likely to make has no large weight. Weights are normalised at every step; the
+    term log Z_t keeps the policy near the samples.
 
-    **Arguments:** `log_pi`, [n, T], log-probabilities of the actions of n trajectories under the policy that learns;
-    `log_samplers`, [samplers, n, T], under each policy (or controller) that made them, -inf for what it cannot have
-    done; `shares` of the trajectories that each made, equal by default; `regulariser` w_r.
+    **Arguments:**
 
-    **Raises:** `ValueError`, naming the argument, for other shapes, no steps, a mask that leaves nothing, NaN, shares
-    that do not sum to 1, log-probabilities above 0 of `discrete` actions, and trajectories that no sampler can have
-    made; inside a trace only for shapes.
+    - `log_pi`, [n, T]: log-probabilities of the actions of n trajectories under the policy that learns.
+    - `log_samplers`, [samplers, n, T]: the same under each policy or controller that made trajectories, -inf for
+      actions that it never takes.
+    - `rewards`, [n, T].
+    - `regulariser`: the factor of log Z_t (w_r in the paper).
+    - `shares`, [samplers]: the share of the trajectories that each sampler made; equal if None.
+    - `mask`, [n, T], booleans: False after the end of a trajectory.
+    - `discrete`: whether actions are discrete, so that log-probabilities are checked to be at most 0.
 
-    Source: Levine and Koltun, Guided Policy Search (2013), equation 5.
+    **Raises:** `ValueError`, naming the argument, for other shapes, no steps, a mask that is False everywhere, NaN,
+    shares that do not sum to 1, log-probabilities above 0 of discrete actions, and trajectories that no sampler can
+    have made. Inside `jit` only shapes are checked.
+
+    **Source:** Levine and Koltun, Guided Policy Search (2013), equation 5.
     """
     log_pi, log_samplers, rewards = (as_float(x) for x in (log_pi, log_samplers, rewards))
     owner = "guided_policy_search_loss"
@@ -66,7 +71,7 @@ def guided_policy_search_loss(
     log_q = mixture_log_density(jnp.log(shares)[:, None, None] + each)
     require_possible(owner, mask, **{"the mixture of log_samplers up to the step": log_q})
     log_w = weights.log_ratio(levels.prefix(log_pi, mask), lax.stop_gradient(log_q))
-    # Trajectories that are over have no reward to weigh, nor a say in Z_t.
+    # Trajectories that have ended contribute neither rewards nor to Z_t.
     log_w = jnp.where(mask, log_w, -jnp.inf)
     by_step = log_w.T
     alive = jnp.any(mask, axis=0)

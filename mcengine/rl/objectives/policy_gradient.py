@@ -1,7 +1,4 @@
-"""Policy gradients from samples of the current policy and of another one."""
-
-from collections.abc import Callable
-from typing import Any
+"""Policy gradients: on-policy (REINFORCE, actor-critic), off-policy, and corrections for a sampler's own numerics."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -11,30 +8,36 @@ from jaxtyping import Array, Float
 from mcengine import weights
 from mcengine.rl.inputs import as_float, as_mask, require_log_probabilities, require_possible, require_shapes
 from mcengine.rl.objectives import forms, levels, reductions
-from mcengine.rl.objectives.bounds import bounded_weight, where_possible
-from mcengine.rl.objectives.surrogate import Loss, checked, held_fixed, log_weights, surrogate_loss
-from mcengine.rl.objectives.transforms import Identity, Truncate
+from mcengine.rl.objectives.bounds import bounded_log_weight, nan_where_impossible
+from mcengine.rl.objectives.levels import Level
+from mcengine.rl.objectives.reductions import Reduction
+from mcengine.rl.objectives.surrogate import Loss, check_arguments, fixed_signal, log_weights, surrogate_loss
+from mcengine.rl.objectives.transforms import Identity, Transform, Truncate
 
 
 def policy_gradient(
     log_pi: ArrayLike,
     signal: ArrayLike,
     *,
-    mask: Any = None,
-    reduction: Callable[..., Array] = reductions.sequence_sum,
+    mask: ArrayLike | None = None,
+    reduction: Reduction = reductions.sequence_sum,
     discrete: bool = False,
 ) -> Loss:
-    """-reduction(signal_t log pi_t), on-policy: REINFORCE and actor-critic, by their signal.
+    """-reduction(signal_t log pi_t) for actions of pi itself: REINFORCE or actor-critic, depending on the signal.
 
     The signal is the total return, the return minus a baseline, the reward-to-go or an advantage
-    (`mcengine.rl.advantages`): the same gradient in expectation, in falling order of variance.
+    (`mcengine.rl.advantages`). All have the same expected gradient; the variance falls in this order.
 
-    Source: Williams (1992); Sutton et al. (2000).
+    **Arguments:** as in `mcengine.rl.objectives`; `signal` stands for `advantages`.
+
+    **Source:** Williams (1992); Sutton et al. (2000).
     """
     log_pi, signal = as_float(log_pi), as_float(signal)
-    mask = checked("policy_gradient", log_pi, mask, discrete, {"log_pi": log_pi}, signal=signal)
-    # The score form with every weight 1.
-    return -reduction(held_fixed(signal, mask) * jnp.where(mask, log_pi, 0.0), mask)
+    mask = check_arguments(
+        "policy_gradient", log_pi, mask, discrete=discrete, behaviour={"log_pi": log_pi}, signal=signal
+    )
+    # The score form with every weight equal to 1.
+    return -reduction(fixed_signal(signal, mask) * jnp.where(mask, log_pi, 0.0), mask)
 
 
 def off_policy_gradient(
@@ -42,16 +45,20 @@ def off_policy_gradient(
     log_mu: ArrayLike,
     signal: ArrayLike,
     *,
-    level: Callable[..., Array] = levels.step,
+    level: Level = levels.step,
     rho_bar: ArrayLike | None = None,
-    mask: Any = None,
-    reduction: Callable[..., Array] = reductions.sequence_sum,
+    mask: ArrayLike | None = None,
+    reduction: Reduction = reductions.sequence_sum,
     discrete: bool = False,
 ) -> Loss:
-    """-reduction(min(rho_bar, w_t) signal_t log pi_t), w from `level`; V-trace's policy gradient where `rho_bar` is 1.
+    """-reduction(min(rho_bar, w_t) signal_t log pi_t), with w from `level` held fixed.
 
-    With `levels.prefix` and rewards-to-go, or `levels.sequence` and total returns, the gradient is that of the expected
-    return; with `levels.step` (Degris et al. 2012) it drops the ratio of state visits.
+    With `levels.prefix` and rewards-to-go, or `levels.sequence` and total returns, the expected gradient is that of the
+    return. With `levels.step` (Degris et al. 2012) the ratio of state visits is dropped, which is a bias; with
+    `rho_bar` = 1 in addition it is V-trace's policy gradient.
+
+    **Arguments:** as in `mcengine.rl.objectives`; `signal` stands for `advantages`; `rho_bar` is the bound of the
+    weights, None for no bound.
     """
     transform = Identity() if rho_bar is None else Truncate(rho_bar)
     return surrogate_loss(
@@ -64,18 +71,25 @@ def importance_correction(
     log_learner: ArrayLike,
     log_sampler: ArrayLike,
     *,
-    transform: Callable[[Array], Array] = Truncate(2.0),
-    level: Callable[..., Array] = levels.step,
-    mask: Any = None,
+    transform: Transform = Truncate(2.0),
+    level: Level = levels.step,
+    mask: ArrayLike | None = None,
     discrete: bool = False,
 ) -> Float[Array, "*batch _"]:
-    """T(w), w = learner / sampler, held fixed: the `factor` of a loss whose samples another program drew.
+    """T(w), w = learner / sampler, held fixed: the `factor` of a loss whose samples another program generated.
 
-    For a sampler whose probabilities are not the learner's for the same parameters (other kernels, other precision):
-    both are of the old parameters. `Truncate(C)` is truncated, `DropOutside(low, high)` masked importance sampling;
-    `level` steps or whole sequences.
+    Corrects for a sampler whose probabilities differ from the learner's at the same parameters (other kernels or other
+    precision).
 
-    **Raises:** `ValueError` as `surrogate_loss`; inside a trace a log_sampler of -inf makes its factor NaN.
+    **Arguments:** as in `mcengine.rl.objectives`, and
+
+    - `log_learner`, `log_sampler`, [..., T]: log-probabilities of the actions taken, both at the parameters that the
+      sampler had.
+    - `transform`: `Truncate(C)` for truncated, `DropOutside(low, high)` for masked importance sampling.
+
+    **Returns:** [..., T], or [..., 1] for a level with one weight per sequence.
+
+    **Raises:** `ValueError` as described there; inside `jit` a `log_sampler` of -inf makes its factor NaN.
     """
     log_learner, log_sampler = as_float(log_learner), as_float(log_sampler)
     owner = "importance_correction"
@@ -84,4 +98,4 @@ def importance_correction(
     require_log_probabilities(owner, discrete, mask, log_learner=log_learner, log_sampler=log_sampler)
     require_possible(owner, mask, log_sampler=log_sampler)
     raw = log_weights(log_learner, log_sampler, level, mask)
-    return lax.stop_gradient(where_possible(weights.from_log(transform(bounded_weight(raw))), raw))
+    return lax.stop_gradient(nan_where_impossible(weights.from_log(transform(bounded_log_weight(raw))), raw))

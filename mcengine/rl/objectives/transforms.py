@@ -1,10 +1,11 @@
-"""Transforms: what an objective does to a weight before using it, in logs. Holders of numbers, as in `mc.weighting`."""
+"""Transforms: functions of the weight, applied to log-weights; modules that hold numbers, as in `mc.weighting`."""
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from mcengine import weights
@@ -12,17 +13,18 @@ from mcengine.numerics.values import as_parameter, concrete
 
 LogWeights = Float[Array, "*shape"]
 Number = Float[Array, ""]
+Transform = Callable[[Array], Array]
 
 
 class Identity(eqx.Module):
-    """w, as it is."""
+    """w itself."""
 
     def __call__(self, log_w: LogWeights) -> LogWeights:
         return log_w
 
 
 class Clip(eqx.Module):
-    """clip(w, low, high); PPO's with low = 1 - epsilon and high = 1 + epsilon.
+    """clip(w, low, high); PPO has low = 1 - epsilon and high = 1 + epsilon.
 
     **Raises:** `ValueError` unless 0 <= low < high.
     """
@@ -38,7 +40,10 @@ class Clip(eqx.Module):
 
 
 class Truncate(eqx.Module):
-    """min(w, high): V-trace's rho_bar, CISPO's bound (1 + epsilon_high in the libraries that state it so)."""
+    """min(w, high): V-trace's rho_bar, CISPO's bound (1 + epsilon_high in libraries that state epsilon_high).
+
+    **Raises:** `ValueError` unless high > 0.
+    """
 
     high: Number = eqx.field(converter=as_parameter)
 
@@ -50,7 +55,10 @@ class Truncate(eqx.Module):
 
 
 class DropOutside(eqx.Module):
-    """w where low <= w <= high, else 0: masked importance sampling, which trusts no sample that is far off."""
+    """w where low <= w <= high, else 0: masked importance sampling, which drops samples with extreme weights.
+
+    **Raises:** `ValueError` unless 0 <= low < high.
+    """
 
     low: Number = eqx.field(converter=as_parameter)
     high: Number = eqx.field(converter=as_parameter)
@@ -59,12 +67,12 @@ class DropOutside(eqx.Module):
         _require_order("DropOutside", self.low, self.high)
 
     def __call__(self, log_w: LogWeights) -> LogWeights:
-        # NaN is not dropped: it says that the data are wrong.
+        # NaN is kept, because it shows that the data are wrong.
         dropped = (log_w < _log(self.low, log_w)) | (log_w > _log(self.high, log_w))
         return jnp.where(dropped, -jnp.inf, log_w)
 
 
-def _require_order(name: str, low: Any, high: Any) -> None:
+def _require_order(name: str, low: ArrayLike, high: ArrayLike) -> None:
     sides = [None if side is None else float(side) for side in (concrete(low), concrete(high))]
     if (None not in sides and not (0.0 <= sides[0] < sides[1])) or any(s is not None and math.isnan(s) for s in sides):
         raise ValueError(f"{name}: needs 0 <= low < high, got low={sides[0]}, high={sides[1]}.")

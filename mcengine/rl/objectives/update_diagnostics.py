@@ -1,6 +1,6 @@
-"""How far a policy update may be trusted, from raw weights: what clipping hides is looked at before any clipping."""
+"""Diagnostics of a policy update from its raw weights, before any clipping."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +11,19 @@ from jaxtyping import Array, Float
 from mcengine import weights
 from mcengine.rl.inputs import as_float, as_mask, require_log_probabilities, require_possible, require_shapes
 from mcengine.rl.objectives import levels
+from mcengine.rl.objectives.levels import Level
+from mcengine.rl.objectives.surrogate import mask_like
 
 
 class UpdateDiagnostics(NamedTuple):
-    """Of the raw weights w = pi / mu of a batch.
+    """Diagnostics of the raw weights w = pi / mu of a batch.
 
-    `ess` (sum w)^2 / sum w^2 and `ess_share` of the number of weights; `pareto_k`, k-hat (above .5 the variance is
-    infinite, above .7 nothing that is averaged with these weights means anything); `largest_share` max w / sum w;
-    `mean_weight`, 1 in expectation; `kl`, KL(mu || pi) by k3; `clipped_low`, `clipped_high`, the shares of weights
-    outside the bounds.
+    - `ess`: (sum w)^2 / sum w^2; `ess_share`: ess / number of weights.
+    - `pareto_k`: k-hat. Above 0.5 the variance is infinite, above 0.7 averages with these weights are unreliable.
+    - `largest_share`: max w / sum w.
+    - `mean_weight`: the mean of w, whose expectation is 1.
+    - `kl`: KL(mu || pi), estimated by k3.
+    - `clipped_low`, `clipped_high`: shares of the weights below 1 - epsilon and above 1 + epsilon_high.
     """
 
     ess: Float[Array, ""]
@@ -36,18 +40,18 @@ def update_diagnostics(
     log_pi: ArrayLike,
     log_mu: ArrayLike,
     *,
-    mask: Any = None,
-    level: Any = levels.step,
+    mask: ArrayLike | None = None,
+    level: Level = levels.step,
     epsilon: ArrayLike = 0.2,
     epsilon_high: ArrayLike | None = None,
     discrete: bool = False,
 ) -> UpdateDiagnostics:
-    """Diagnostics of an update of pi with samples of mu; runs inside jit.
+    """Diagnostics of an update of pi with actions taken by mu; runs inside `jit`.
 
-    **Arguments:** as in `surrogate_loss`; a `level` other than steps looks at those weights; `epsilon`, the bounds
-    1 - epsilon and 1 + epsilon_high that an objective would clip at.
+    **Arguments:** as in `mcengine.rl.objectives`; `level` chooses the weights that are examined; an objective would
+    clip them at 1 - `epsilon` and 1 + `epsilon_high` (`epsilon` if None).
 
-    **Raises:** `ValueError` as `surrogate_loss`.
+    **Raises:** `ValueError` as described there.
     """
     log_pi, log_mu = lax.stop_gradient((as_float(log_pi), as_float(log_mu)))
     owner = "update_diagnostics"
@@ -58,7 +62,7 @@ def update_diagnostics(
     require_log_probabilities(owner, discrete, mask, log_pi=log_pi, log_mu=log_mu)
     require_possible(owner, mask, log_mu=log_mu)
     log_w = level(weights.log_ratio(jnp.where(mask, log_pi, 0.0), jnp.where(mask, log_mu, 0.0)), mask)
-    kept = mask if log_w.shape == mask.shape else jnp.any(mask, axis=-1, keepdims=True)
+    kept = mask_like(log_w, mask)
     high = epsilon if epsilon_high is None else epsilon_high
     bounds = [jnp.log1p(jnp.asarray(x, log_w.dtype)) for x in (-jnp.asarray(epsilon, log_w.dtype), high)]
     return _of_weights(log_w.ravel(), kept.ravel(), *bounds)

@@ -1,9 +1,8 @@
-"""The formulas behind trajectory estimators: what one trajectory contributes, by recursion or as an expanded sum."""
-
-from typing import Any
+"""Formulas of the trajectory estimators on arrays: the doubly robust return, and self-normalised terms."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -17,11 +16,21 @@ def doubly_robust_return(
     log_ratios: Float[Array, "*batch steps"],
     q: Float[Array, "*batch steps"],
     v: Float[Array, "*batch steps"],
+    *,
     discount: ArrayLike,
 ) -> Float[Array, "*batch"]:
     """y_0 of y_t = V_t + r_t (reward_t + discount y_{t+1} - Q_t), y_T = 0, r_t = exp(log_ratios_t).
 
-    With Q = V = 0 it is the per-decision return. Source: N. Jiang and L. Li (2016), Doubly robust off-policy value
+    With Q = V = 0 this is the per-decision return.
+
+    **Arguments:**
+
+    - `rewards`, [..., T].
+    - `log_ratios`, [..., T]: log pi(a_t | s_t) - log mu(a_t | s_t).
+    - `q`, `v`, [..., T]: Q_t(s_t, a_t) and V_t(s_t) of a model.
+    - `discount`: one number.
+
+    **Source:** N. Jiang and L. Li (2016), Doubly robust off-policy value
     evaluation for reinforcement learning, equation (10).
     """
     ratios = weights.from_log(log_ratios)
@@ -45,14 +54,16 @@ def temporal_differences(
 
 @jax.jit
 def step_weights(log_weights: Float[Array, "n steps"]) -> Float[Array, "n steps"]:
-    """w_{0:t} over its mean at each step: self-normalised per decision. 0 at steps that no trajectory reaches."""
+    """w_{0:t} / its mean at each step: self-normalised weights of decisions. 0 at steps where all weights are 0."""
     return log_weights.shape[0] * weights.from_log(weights.normalised(log_weights.T)).T
 
 
-def self_normalised_terms(w: Float[Any, "n steps"], deltas: Float[Any, "n steps"]) -> Float[Any, "n steps"]:
-    """What each trajectory contributes to D_t = mean_i w_it delta_it, w of mean 1 by normalisation (delta method).
+def self_normalised_terms(
+    w: Float[np.ndarray, "n steps"], deltas: Float[np.ndarray, "n steps"]
+) -> Float[np.ndarray, "n steps"]:
+    """D_t + w_it (delta_it - D_t), the contribution of trajectory i to D_t = mean_i w_it delta_it (delta method).
 
-    D_t + w_it (delta_it - D_t): their mean is D_t, and their spread is that of D_t as weights and residuals vary.
+    **Arguments:** `w`, [n, T], weights with mean 1 at every step; `deltas`, [n, T], temporal differences.
     """
     ratio = (w * deltas).mean(axis=0, keepdims=True)
     return ratio + w * (deltas - ratio)

@@ -1,6 +1,6 @@
-"""Trust region policy optimisation: the step of steepest ascent at a bounded mean divergence.
+"""Trust region policy optimisation (TRPO): the natural gradient step with a bounded mean divergence.
 
-Source: Schulman et al., Trust Region Policy Optimization (2015), appendix C.
+**Source:** Schulman et al., Trust Region Policy Optimization (2015), appendix C.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class TrustRegionInfo(NamedTuple):
-    """What became of a step: `accepted` after `halvings` shrinkings, its mean divergence `kl` and `improvement`."""
+    """The outcome of a step.
+
+    - `accepted`: whether the parameters changed.
+    - `kl`: the mean divergence of the step, in nats; 0 if it was not accepted.
+    - `improvement`: the increase of the objective; 0 if it was not accepted.
+    - `num_shrinks`: how often the step was multiplied by `shrink`.
+    """
 
     accepted: Bool[Array, ""]
     kl: Float[Array, ""]
@@ -25,9 +31,12 @@ class TrustRegionInfo(NamedTuple):
 
 
 def fisher_vector_product(kl: Callable[[Any], Array], parameters: Any, vector: Any) -> Any:
-    """F v, F the Hessian at `parameters` of the mean divergence from the old policy: the Fisher matrix there.
+    """F v, where F, the Fisher matrix, is the Hessian of `kl` at `parameters`. No matrix is formed.
 
-    Forward over reverse: no matrix is formed. `kl(parameters)` is the mean of KL(old, new), the old policy held fixed.
+    **Arguments:**
+
+    - `kl`: a function of the parameters, the mean of KL(old, new) with the old policy held fixed.
+    - `parameters`, `vector`: pytrees of arrays, of one structure.
     """
     return jax.jvp(jax.grad(kl), (parameters,), (vector,))[1]
 
@@ -43,13 +52,22 @@ def trust_region_step(
     shrink: float = 0.8,
     max_shrinks: int = 10,
 ) -> tuple[Any, TrustRegionInfo]:
-    """(parameters after the step, what became of it): improves `objective` with kl <= max_kl, or stays where it was.
+    """A step that increases `objective` with kl <= max_kl, or no step.
 
-    x = (F + damping I)^-1 g by conjugate gradients, step sqrt(2 max_kl / x'(F + damping I)x) x, shrunk until the true
-    divergence is at most `max_kl` and the objective rises.
+    x = (F + damping I)^-1 g by conjugate gradients; the step sqrt(2 max_kl / x'(F + damping I)x) x is multiplied by
+    `shrink` until the true divergence is at most `max_kl` and the objective increases.
 
-    **Arguments:** `objective`, what is maximised, and `kl`, the mean divergence from the old policy, as functions of
-    the parameters (a pytree of arrays).
+    **Arguments:**
+
+    - `objective`: the function of the parameters that is maximised.
+    - `kl`: the mean divergence from the old policy, as a function of the parameters.
+    - `parameters`: a pytree of arrays.
+    - `max_kl`: the bound of the divergence, in nats.
+    - `damping`: added to the diagonal of F.
+    - `cg_steps`: iterations of conjugate gradients.
+    - `shrink`, `max_shrinks`: the factor of the line search, and how often it is applied at most.
+
+    **Returns:** (new parameters, `TrustRegionInfo`).
 
     **Raises:** `ValueError` for numbers out of range.
     """
@@ -65,7 +83,7 @@ def trust_region_step(
     before, gradient = jax.value_and_grad(objective)(parameters)
     direction, _ = cg(damped, gradient, maxiter=cg_steps)
     curvature = _dot(direction, damped(direction))
-    # No gradient, no direction: the step is then 0 and is not accepted.
+    # A gradient of 0 gives a step of 0, which is not accepted.
     length = jnp.where(curvature > 0, jnp.sqrt(2.0 * max_kl / jnp.where(curvature > 0, curvature, 1.0)), 0.0)
 
     def moved(num_shrinks: Array) -> Any:
@@ -75,7 +93,7 @@ def trust_region_step(
     def is_good(num_shrinks: Array) -> tuple[Array, Array, Array]:
         there = moved(num_shrinks)
         divergence, improvement = kl(there), objective(there) - before
-        # NaN is neither.
+        # Both comparisons are false for NaN.
         return (divergence <= max_kl) & (improvement > 0), divergence, improvement
 
     def unfinished(state: tuple) -> Array:
@@ -95,4 +113,5 @@ def trust_region_step(
 
 
 def _dot(a: Any, b: Any) -> Array:
+    """The inner product of two pytrees of arrays."""
     return sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))  # type: ignore[return-value]

@@ -6,13 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from mcengine.rl.problems.mdp import TabularMDP, backward_induction
 
 
 class LoggedPolicies(NamedTuple):
-    """An MDP, the policy that made the data, the policy to be valued (each [S, A]) and the latter's exact value."""
+    """An MDP, the `behaviour` policy that made the data, the `target` policy to be evaluated (each [S, A]) and the
+    target's `exact` value (None if the discount is traced).
+    """
 
     mdp: TabularMDP
     behaviour: Float[np.ndarray, "states actions"]
@@ -20,8 +23,10 @@ class LoggedPolicies(NamedTuple):
     exact: float | None
 
 
-def load_tabular_mdp(horizon=None, discount=None, reward_noise=None) -> LoggedPolicies:
-    """The 5-state, 2-action MDP of `data/tabular_mdp.json`; numbers given replace those of the file."""
+def load_tabular_mdp(
+    horizon: int | None = None, discount: ArrayLike | None = None, reward_noise: ArrayLike | None = None
+) -> LoggedPolicies:
+    """The MDP with 5 states and 2 actions of `data/tabular_mdp.json`; arguments replace the numbers of the file."""
     file = json.loads(resources.files("mcengine.rl").joinpath("data/tabular_mdp.json").read_text(encoding="utf-8"))
     given = {"horizon": horizon, "discount": discount, "reward_noise": reward_noise}
     numbers = {name: file[name] if value is None else value for name, value in given.items()}
@@ -29,8 +34,8 @@ def load_tabular_mdp(horizon=None, discount=None, reward_noise=None) -> LoggedPo
         np.asarray(file[name]) for name in ("transition", "reward", "start", "behaviour", "target")
     )
     mdp = TabularMDP(transition, reward, start, **numbers)
-    # From the float64 tables, not from the MDP's, which are rounded to float32.
+    # From the float64 tables of the file: those of the MDP are rounded to float32.
     exact = None
     if not isinstance(discount, Tracer):
-        exact = backward_induction(transition, reward, start, numbers["discount"], target, horizon=mdp.horizon)
+        exact = backward_induction(transition, reward, start, target, discount=numbers["discount"], horizon=mdp.horizon)
     return LoggedPolicies(mdp, behaviour, target, exact)

@@ -1,23 +1,30 @@
 """Markov decision processes and policies as tables, and the exact value of a policy by dynamic programming."""
 
+from collections.abc import Sequence
+from typing import SupportsInt
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from mcengine.numerics.values import as_parameter, concrete
 
-ROUNDING = 1e-5  # of a row sum after conversion to float32
+ROUNDING = 1e-5  # of the sum of a row after conversion to float32
+
+# A policy: probabilities of the actions in every state, [states, actions].
+Policy = ArrayLike | Sequence[Sequence[float]]
 
 
-def require_probabilities(owner: str, name: str, table, shape: tuple[int, ...]) -> None:
-    """Raise unless `table` has `shape` and, where its values are known, its last axis holds probabilities."""
+def require_probabilities(owner: str, name: str, table: ArrayLike, shape: tuple[int, ...]) -> None:
+    """Raise unless `table` has `shape` and, if its values are known, its last axis holds probabilities."""
     if jnp.shape(table) != shape:
         raise ValueError(f"{owner}: {name} must have shape {shape}, got {jnp.shape(table)}.")
     known = concrete(table)
     if known is None:
         return
-    if not np.all(known >= 0):  # NaN fails too
+    if not np.all(known >= 0):  # also true for NaN
         where = np.argwhere(~(known >= 0))[0].tolist()
         raise ValueError(f"{owner}: {name} must not be negative or NaN, got {known[tuple(where)]} at {where}.")
     sums = np.asarray(known.sum(axis=-1, dtype=np.float64))
@@ -26,7 +33,7 @@ def require_probabilities(owner: str, name: str, table, shape: tuple[int, ...]) 
         raise ValueError(f"{owner}: {name} must sum to 1 along its last axis, got {sums[tuple(where)]} at row {where}.")
 
 
-def _as_horizon(value) -> int:
+def _as_horizon(value: SupportsInt) -> int:
     if isinstance(value, bool | str) or int(value) != value or value < 1:
         raise ValueError(f"TabularMDP: horizon must be a positive integer, got {value!r}.")
     return int(value)
@@ -38,11 +45,17 @@ class TabularMDP(eqx.Module):
     s_0 ~ start, s_t ~ transition[s_{t-1}, a_{t-1}], r_t ~ N(reward[s_t, a_t], reward_noise^2), t = 0..horizon-1; the
     return is sum_t discount^t r_t.
 
-    **Arguments:** `transition` [S, A, S]; `reward` [S, A]; `start` [S]; `discount` in [0, 1]; `reward_noise` > 0
-    (trajectories have a density in their rewards); `horizon`, a positive integer, static.
+    **Arguments:**
 
-    **Raises:** `ValueError` naming the argument: wrong shapes, rows that are no probabilities, a bad discount, noise
-    or horizon.
+    - `transition`, [S, A, S]: probabilities of the next state.
+    - `reward`, [S, A]: mean rewards.
+    - `start`, [S]: probabilities of the first state.
+    - `discount`: in [0, 1].
+    - `reward_noise`: the standard deviation of the rewards, positive because trajectories have a density.
+    - `horizon`: the number of steps, a positive integer, static.
+
+    **Raises:** `ValueError`, naming the argument, for wrong shapes, rows that are not probabilities, and numbers out of
+    range.
     """
 
     transition: Float[Array, "states actions states"] = eqx.field(converter=as_parameter)
@@ -78,21 +91,25 @@ class TabularMDP(eqx.Module):
         return self.reward.shape[1]
 
 
-def value_of_policy(mdp: TabularMDP, policy) -> float | None:
-    """E[sum_t discount^t r_t] under `policy` [S, A], exactly; None where a table is traced."""
-    tables = (mdp.transition, mdp.reward, mdp.start, mdp.discount, jnp.asarray(policy))
-    if any(concrete(table) is None for table in tables):
+def value_of_policy(mdp: TabularMDP, policy: Policy) -> float | None:
+    """The exact value E[sum_t discount^t r_t] of `policy` [S, A]; None if a table is traced."""
+    tables = (mdp.transition, mdp.reward, mdp.start, jnp.asarray(policy))
+    if any(concrete(table) is None for table in (*tables, mdp.discount)):
         return None
-    return backward_induction(*tables, horizon=mdp.horizon)
+    return backward_induction(*tables, discount=mdp.discount, horizon=mdp.horizon)
 
 
-def backward_induction(transition, reward, start, discount, policy, *, horizon: int) -> float:
+def backward_induction(
+    transition: ArrayLike, reward: ArrayLike, start: ArrayLike, policy: Policy, *, discount: ArrayLike, horizon: int
+) -> float:
     """start . V_0, where V_horizon = 0 and V_t(s) = sum_a policy[s, a] (reward[s, a] + discount E[V_{t+1} | s, a]).
 
-    In float64, over tables shaped as in `TabularMDP`. Tables already rounded to float32 shift the seventh digit.
+    Computed in float64. Tables that were rounded to float32 change the seventh digit.
+
+    **Arguments:** tables of the shapes in `TabularMDP`; `policy`, [S, A].
     """
-    transition, reward, start, discount, policy = (
-        np.asarray(table, np.float64) for table in (transition, reward, start, discount, policy)
+    transition, reward, start, policy, discount = (
+        np.asarray(table, np.float64) for table in (transition, reward, start, policy, discount)
     )
     value = np.zeros(len(reward))
     for _ in range(horizon):

@@ -1,8 +1,9 @@
-"""The red light: what is a careful driver's policy worth, judged by a careless driver's data?"""
+"""The red light: a bandit with two actions, where a careful driver is evaluated by data of a careless one."""
 
 import equinox as eqx
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from mcengine.distributions import Categorical
@@ -21,11 +22,11 @@ class RewardOfAction(eqx.Module):
         return self.rewards[action]
 
 
-def red_light(brake=0.99, reward_brake=1.0, reward_run=-10.0) -> Expectation:
-    """Mean reward of a driver who brakes at a red light with probability `brake`, else runs it.
+def red_light(brake: ArrayLike = 0.99, reward_brake: ArrayLike = 1.0, reward_run: ArrayLike = -10.0) -> Expectation:
+    """The mean reward of a driver who brakes at a red light with probability `brake` and otherwise runs it.
 
-    exact = brake reward_brake + (1 - brake) reward_run. Judged by the data of `driver(0.8)` the weights are
-    0.99 / 0.8 = 1.2375 where that one braked and 0.01 / 0.2 = 0.05 where it ran, with mean 1.
+    exact = brake reward_brake + (1 - brake) reward_run. With data of `driver(0.8)` the weights are 0.99 / 0.8 = 1.2375
+    for braking and 0.01 / 0.2 = 0.05 for running the light; their mean is 1.
     """
     parameters = (brake, reward_brake, reward_run)
     known = not any(isinstance(value, Tracer) for value in parameters)  # not inside jit or vmap
@@ -33,12 +34,15 @@ def red_light(brake=0.99, reward_brake=1.0, reward_run=-10.0) -> Expectation:
     return Expectation(RewardOfAction(_pair(reward_brake, reward_run)), driver(brake), exact=exact)
 
 
-def driver(brake) -> Categorical:
-    """The policy that brakes (action 0) with probability `brake` and runs the light (action 1) otherwise."""
+def driver(brake: ArrayLike) -> Categorical:
+    """The policy that brakes (action 0) with probability `brake` and otherwise runs the light (action 1).
+
+    **Raises:** `ValueError` unless 0 <= brake <= 1.
+    """
     if not isinstance(brake, Tracer) and not 0 <= brake <= 1:
         raise ValueError(f"driver: brake must be a probability, got {brake}.")
     return Categorical(_pair(brake, 1 - brake))
 
 
-def _pair(first, second):
+def _pair(first: ArrayLike, second: ArrayLike) -> Float[Array, "2"]:
     return jnp.stack([as_parameter(first), as_parameter(second)])

@@ -1,4 +1,4 @@
-"""The backward recurrence against a loop written out, its gradient, and what it refuses."""
+"""The backward recurrence against a loop in NumPy, its gradient, and its errors."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def written_out(b, a, last):
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (3, 7), (2, 3, 50)])
 @pytest.mark.parametrize("last", ["one number", "a row"])
-def test_it_is_the_loop(key, shape, last):
+def test_it_equals_the_loop(key, shape, last):
     keys = jax.random.split(key, 3)
     b, a = (jax.random.normal(k, shape) for k in keys[:2])
     last = 0.7 if last == "one number" else jax.random.normal(keys[2], shape[:-1])
@@ -30,7 +30,7 @@ def test_it_is_the_loop(key, shape, last):
         np.testing.assert_allclose(found, written_out(b, a, last), rtol=1e-12, atol=1e-12)
 
 
-def test_the_end_of_a_row_is_its_last_b_plus_what_comes_after():
+def test_the_last_entry_is_b_plus_a_times_the_last_value():
     b, a = jnp.asarray([1.0, 2.0]), jnp.asarray([0.5, 0.25])
     np.testing.assert_array_equal(backward(b, a), [2.0, 2.0])
     np.testing.assert_array_equal(backward(b, a, 8.0), [3.0, 4.0])
@@ -42,7 +42,7 @@ def test_its_gradient_is_that_of_the_sum_of_products():
     np.testing.assert_allclose(gradient, [1.0, 0.5, 0.125])
 
 
-def test_shapes_that_do_not_fit_are_named():
+def test_shapes_that_differ_are_named():
     with pytest.raises(ValueError, match=r"same shape \[\.\.\., steps\], got \(3,\) and \(2,\)"):
         backward(jnp.ones(3), jnp.ones(2))
     with pytest.raises(ValueError, match=r"last must be one number or have shape \(4,\), got \(3,\)"):

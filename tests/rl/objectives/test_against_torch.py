@@ -9,7 +9,7 @@ from mcengine.rl import objectives as of
 from mcengine.rl.objectives import reductions
 from mcengine.rl.policies import kl
 
-torch = pytest.importorskip("torch", reason="torch is a second opinion where it is installed")
+torch = pytest.importorskip("torch", reason="torch is not installed")
 
 RNG = np.random.default_rng(20261122)
 SHAPE = (6, 9)
@@ -39,7 +39,7 @@ def geometric_mean(p):
 
 
 def gspo_of_tokens(p):
-    # As libraries write it: the sequence's ratio held fixed, times the token's own probability over itself.
+    # As libraries write it: the sequence's ratio held fixed, times the token's probability over itself.
     s = geometric_mean(p).detach() * torch.exp(p - p.detach())
     return (clipped(s, A, 3e-4, 4e-4) * M).sum(1) / M.sum(1)
 
@@ -74,7 +74,7 @@ LOSSES = {
     ),
     "GRPO": (
         lambda p: of.grpo(
-            p, LOG_MU, ADVANTAGES[:, :1], LOG_REFERENCE, 0.04, kl_gradient="k3", kl_weighted=False, mask=MASK
+            p, LOG_MU, ADVANTAGES[:, :1], LOG_REFERENCE, beta=0.04, kl_gradient="k3", kl_weighted=False, mask=MASK
         ),
         lambda p: -grpo_as_published(p),
     ),
@@ -92,20 +92,20 @@ def test_losses_have_the_values_and_gradients_of_torch(name):
     p = torch.tensor(LOG_PI, requires_grad=True)
     loss = theirs(p)
     loss.backward()
-    # CISPO's and REINFORCE's values mean nothing, but are those of the same formula.
+    # Only the gradients of CISPO and REINFORCE matter, but their values follow from the same formula.
     assert float(value) == pytest.approx(loss.item(), rel=1e-5)
     np.testing.assert_allclose(gradient, p.grad, rtol=2e-5, atol=1e-8)
 
 
 def test_divergences_and_entropies_are_those_of_torchs_distributions():
-    laws, divergence = torch.distributions, torch.distributions.kl_divergence
+    families, divergence = torch.distributions, torch.distributions.kl_divergence
     p, q = RNG.standard_normal((2, 4, 5))
-    categorical = [laws.Categorical(logits=torch.as_tensor(x)) for x in (p, q)]
+    categorical = [families.Categorical(logits=torch.as_tensor(x)) for x in (p, q)]
     np.testing.assert_allclose(kl.categorical_kl(p, q), divergence(*categorical), rtol=1e-5)
     np.testing.assert_allclose(kl.categorical_entropy(p), categorical[0].entropy(), rtol=1e-5)
     loc, scale = RNG.standard_normal((2, 4, 5)), RNG.uniform(0.5, 2.0, (2, 4, 5))
     normal = [
-        laws.Independent(laws.Normal(torch.as_tensor(m), torch.as_tensor(s)), 1)
+        families.Independent(families.Normal(torch.as_tensor(m), torch.as_tensor(s)), 1)
         for m, s in zip(loc, scale, strict=True)
     ]
     found = kl.diagonal_gaussian_kl(loc[0], scale[0], loc[1], scale[1])
@@ -114,7 +114,7 @@ def test_divergences_and_entropies_are_those_of_torchs_distributions():
     roots = RNG.standard_normal((2, 4, 3, 3))
     covariance = roots @ np.swapaxes(roots, -1, -2) + np.eye(3)
     full = [
-        laws.MultivariateNormal(torch.as_tensor(m), torch.as_tensor(c))
+        families.MultivariateNormal(torch.as_tensor(m), torch.as_tensor(c))
         for m, c in zip(loc[..., :3], covariance, strict=True)
     ]
     found = kl.gaussian_kl(loc[0, :, :3], covariance[0], loc[1, :, :3], covariance[1])

@@ -1,4 +1,4 @@
-"""GRPO's row of the table as a whole: group advantages, uneven clipping, a divergence from a third policy."""
+"""GRPO as a whole: group advantages, asymmetric clipping, and the divergence from a reference policy."""
 
 import jax
 import jax.numpy as jnp
@@ -41,12 +41,12 @@ def test_the_value_is_that_of_the_paper(weighted, epsilon):
     wanted = -answers_mean(terms_by_hand(LOG_PI, advantages_by_hand(epsilon), 0.04, 0.2, 0.28, weighted))
     a = advantages.group_advantages(REWARDS, epsilon=epsilon)[..., None]
     found = jax.jit(objectives.grpo, static_argnames=("kl_weighted",))(
-        PADDED, LOG_MU, a, LOG_REFERENCE, 0.04, epsilon_high=0.28, kl_weighted=weighted, mask=MASK
+        PADDED, LOG_MU, a, LOG_REFERENCE, beta=0.04, epsilon_high=0.28, kl_weighted=weighted, mask=MASK
     )
     assert found == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_gradient_as_published_is_that_of_the_value():
+def test_the_published_form_has_the_gradient_of_its_value():
     a = advantages_by_hand(1e-4)
 
     def loss(log_pi):
@@ -59,7 +59,7 @@ def test_the_gradient_as_published_is_that_of_the_value():
         moved[1][tuple(index)] -= 1e-6
         wanted[tuple(index)] = (loss(moved[0]) - loss(moved[1])) / 2e-6
     found = jax.grad(objectives.grpo)(
-        jnp.asarray(PADDED), LOG_MU, a, LOG_REFERENCE, 0.5, kl_gradient="k3", kl_weighted=False, mask=MASK
+        jnp.asarray(PADDED), LOG_MU, a, LOG_REFERENCE, beta=0.5, kl_gradient="k3", kl_weighted=False, mask=MASK
     )
     np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=1e-6)
 
@@ -70,7 +70,7 @@ def test_by_default_the_penalty_has_the_gradient_of_the_divergence_from_the_refe
 
     def penalty(x, **options):
         one = jax.vmap(
-            lambda p, q, ref: objectives.grpo(p[None], q[None], jnp.zeros(1), ref[None], 0.7, **options)
+            lambda p, q, ref: objectives.grpo(p[None], q[None], jnp.zeros(1), ref[None], beta=0.7, **options)
         )  # fmt: skip
         return jnp.sum(jnp.exp(log_mu) * one(jax.nn.log_softmax(x), log_mu, log_reference))
 
@@ -82,32 +82,32 @@ def test_by_default_the_penalty_has_the_gradient_of_the_divergence_from_the_refe
     assert np.abs(published - exact[1]).max() > 0.01
 
 
-def test_dr_grpo_divides_by_one_length_and_by_no_spread():
+def test_dr_grpo_divides_by_a_constant_length_and_not_by_the_spread():
     centred = (REWARDS - REWARDS.mean(1, keepdims=True))[..., None]
     terms = terms_by_hand(LOG_PI, centred, 0.1, 0.2, 0.2, True)
     a = advantages.group_advantages(REWARDS, scale=None)[..., None]
-    found = objectives.dr_grpo(PADDED, LOG_MU, a, LOG_REFERENCE, 0.1, length=10.0, mask=MASK)
+    found = objectives.dr_grpo(PADDED, LOG_MU, a, LOG_REFERENCE, beta=0.1, length=10.0, mask=MASK)
     assert found == pytest.approx(-terms[MASK].sum() / 6 / 10, rel=1e-5)
 
 
-def test_without_a_third_policy_it_is_ppo_of_group_advantages():
+def test_without_a_reference_it_is_ppo_of_group_advantages():
     a = advantages.group_advantages(REWARDS)[..., None]
     ppo = objectives.ppo_clip(PADDED, LOG_MU, a, mask=MASK, reduction=reductions.sequence_mean)
     assert objectives.grpo(PADDED, LOG_MU, a, mask=MASK) == ppo
 
 
-def test_the_padding_of_the_reference_reaches_no_gradient():
+def test_padding_of_the_reference_does_not_change_the_gradient():
     a = advantages.group_advantages(REWARDS)[..., None]
     clean, padded = (
-        jax.grad(objectives.grpo)(jnp.asarray(PADDED), LOG_MU, a, reference, 0.1, mask=MASK)
+        jax.grad(objectives.grpo)(jnp.asarray(PADDED), LOG_MU, a, reference, beta=0.1, mask=MASK)
         for reference in (LOG_REFERENCE, np.where(MASK, LOG_REFERENCE, np.nan))
     )
     np.testing.assert_array_equal(clean, padded)
     assert np.isfinite(clean).all()
 
 
-def test_cispos_bound_stated_relatively():
-    # MiniMax's 5.0 is the bound itself here, 1 + 5.0 in the libraries that state epsilon_high.
+def test_cispo_bounds_the_weight_itself():
+    # 5.0 is the bound itself; libraries that state epsilon_high = 5.0 have the bound 6.0.
     log_pi, log_mu = jnp.zeros((1, 1)), jnp.full((1, 1), -np.log(5.5))
     slopes = [
         jax.grad(objectives.cispo)(log_pi, log_mu, jnp.ones((1, 1)), **bound)[0, 0] for bound in ({}, {"high": 1 + 5.0})

@@ -11,12 +11,12 @@ DISCOUNT = 0.98
 
 @functools.cache
 def drawn(horizon, count, seed, policy="behaviour"):
-    """So many trajectories, to be cut into logs."""
+    """`count` trajectories, from which logs are cut."""
     return MDPLogs.draw(horizon, count, seed, policy=policy)
 
 
 def log_of(horizon, count, seed):
-    """A log of all of them."""
+    """A log of all drawn trajectories."""
     return drawn(horizon, count, seed).log(0, count)
 
 

@@ -34,7 +34,7 @@ def table(log):
 @pytest.fixture
 def policy():
     target = drawn(HORIZON, N, 6).logged.target
-    # Not in order: rows are found by their state.
+    # In reverse order, because rows are found by their state.
     return pd.DataFrame({"state": range(5), "target_0": target[:, 0], "target_1": target[:, 1]}).iloc[::-1]
 
 
@@ -111,7 +111,7 @@ def test_names_are_not_numbers(tmp_path):
 
 
 def test_large_states_stay_apart(table, policy, log):
-    # One more in float64 is the same number.
+    # In float64 these numbers equal their neighbours.
     renamed = table.assign(state=2**60 + table.state)
     by_state = policy.assign(state=2**60 + policy.state)
     found = ope.read_log(renamed.drop(columns=["target_0", "target_1"]), by_state, discount=DISCOUNT)
@@ -144,24 +144,24 @@ BAD = {
         lambda t: t.assign(reward=np.where(t.index == 6, np.nan, 0.5)), "rewards are NaN or infinite: row 7"
     ),
     "target probabilities": (lambda t: t.assign(target_0=0.9), "target_0, ... must sum to 1 over the actions: row 1"),
-    "a step twice": (lambda t: t.assign(step=t.step.replace(2, 1)), "comes twice within its trajectory: row"),
+    "a step twice": (lambda t: t.assign(step=t.step.replace(2, 1)), "occurs twice within its trajectory: row"),
     "an end in the middle": (lambda t: t.assign(terminated=1), "terminated is 1 before the last row of its trajectory"),
     "no rows": (lambda t: t.iloc[:0], "there are no rows"),
     "a gap of columns": (lambda t: t.rename(columns={"target_1": "target_2"}), r"have a gap: \[0, 2\]"),
     "two targets": (
         lambda t: t.assign(target=np.where(t.index == 6, 0.3, t.target_0.where(t.action == 0, t.target_1))),
-        "log_target is not that of target_probabilities and actions: row 7",
+        "log_target disagrees with target_probabilities and actions: row 7",
     ),
     "the first step missing": (
         lambda t: t.drop(index=[4, 12]), r"step must begin at 0, as that of another.* does: row 5 \(1\); row 12"
     ),
     "an empty name": (lambda t: t.assign(trajectory=t.trajectory.where(t.index != 6)), "is empty or NaN: row 7"),
-    "names that floats do not tell apart": (
+    "names that floats do not distinguish": (
         lambda t: t.assign(trajectory=2.0**60 + t.trajectory), "trajectory is a float of 2.53 or more"
     ),
-    "a column twice": (lambda t: t.assign(**{"reward.1": 1.0}), "the column 'reward' comes twice"),
+    "a column twice": (lambda t: t.assign(**{"reward.1": 1.0}), "the column 'reward' occurs twice"),
     "a column twice in pandas": (
-        lambda t: pd.concat([t, t.reward], axis=1), "the column 'reward' comes twice"
+        lambda t: pd.concat([t, t.reward], axis=1), "the column 'reward' occurs twice"
     ),
     "an empty feature": (
         lambda t: t.rename(columns={"state": "state_0"}).assign(state_1=np.where(t.index == 6, np.nan, 1.0)),
@@ -181,7 +181,7 @@ def test_errors_name_columns_and_rows(table, name):
 
 BAD_ROUNDS = {
     "a propensity of 0": ("1,0,.5", "behaviour probability of the logged action is 0: row 2"),
-    "a propensity above 1": ("1,1.5,.5", r"propensity is no probability: row 2 \(1.5\)"),
+    "a propensity above 1": ("1,1.5,.5", r"propensity is not a probability: row 2 \(1.5\)"),
     "an empty reward": (",.5,.5", "rewards are NaN or infinite: row 2"),
     "no reward": ("NA,.5,.5", "rewards are NaN or infinite: row 2"),
     "an infinite reward": ("inf,.5,.5", r"rewards are NaN or infinite: row 2 \(inf\)"),
@@ -205,7 +205,7 @@ def test_errors_of_bandits_in_pandas_name_rows():
     with pytest.raises(ValueError, match="rewards are NaN or infinite: row 2"):
         ope.read_log(rounds.assign(reward=pd.array([1, None], dtype="Int64")))
     loggers = rounds.assign(logger=[0, 1], propensity_0=0.5, propensity_1=[0.5, 0.0])
-    with pytest.raises(ValueError, match="its logger's probability of the logged action is 0: row 2"):
+    with pytest.raises(ValueError, match="the logged action has probability 0 under its own logger: row 2"):
         ope.read_log(loggers)
 
 
@@ -218,7 +218,7 @@ def test_bandits_have_no_discount_and_no_horizon(table):
             ope.read_log(table, horizon=horizon)
 
 
-def test_a_uniform_target_of_actions_that_are_none(table):
+def test_a_uniform_target_with_bad_actions(table):
     bare = table.drop(columns=["target_0", "target_1"])
     np.testing.assert_allclose(ope.read_log(bare, "uniform").log_target, np.log(0.5))
     with pytest.raises(ValueError, match=r"action must not be negative: row 7 \(-1\)"):
@@ -246,7 +246,7 @@ def damaged(table, name):
 )
 def test_damaged_files_are_named(table, name, tmp_path, capsys):
     (tmp_path / name).write_bytes(damaged(table, name))
-    message = rf"^{re.escape(name)}: (it is no text in UTF-8|\w+)"
+    message = rf"^{re.escape(name)}: (it is not text in UTF-8|\w+)"
     with pytest.raises(ValueError, match=message):
         ope.read_log(tmp_path / name)
     assert main([f"log={tmp_path / name}"]) == 2
@@ -258,7 +258,7 @@ def test_targets_that_do_not_fit(table, policy):
         ope.read_log(table.drop(columns="state"), policy)
     with pytest.raises(ValueError, match="target has no row for the state: row"):
         ope.read_log(table, policy[policy.state != 2])
-    with pytest.raises(ValueError, match=r"a state comes twice: row 1 \(0\)"):
+    with pytest.raises(ValueError, match=r"a state occurs twice: row 1 \(0\)"):
         ope.read_log(table, policy.assign(state=0))
     with pytest.raises(ValueError, match=r"there are 3 rows for the 800 of log"):
         ope.read_log(table, table[["target_0", "target_1"]].iloc[:3])
@@ -270,7 +270,7 @@ def test_the_command_prints_every_estimator_and_a_reason(table, policy, tmp_path
     files = [f"log={tmp_path / 'log.csv'}", f"target={tmp_path / 'target.csv'}"]
     assert main([*files, "discount=0.98", f"output={tmp_path / 'table.csv'}"]) == 0
     printed = capsys.readouterr().out
-    names = ["IS", "WIS", "PDIS", "WPDIS", "DR", "WDR", "MAGIC", "DM", "MIS"]
+    names = ["IS", "WIS", "PDIS", "WPDIS", "DR", "WDR", "MAGIC", "DM", "MARG"]
     assert re.findall(r"^([A-Z]+) ", printed, re.MULTILINE) == names
     assert re.search(r"^Use \w+: its status is ok|^Use none: every estimator is flagged", printed, re.MULTILINE)
     assert pd.read_csv(tmp_path / "table.csv").estimator.tolist() == names
@@ -300,7 +300,7 @@ def test_the_command_prints_a_table_of_one_trajectory(table, tmp_path, capsys):
         (["log=a.whl", "campaign=cats"], "campaign must be one of all, men, women; got 'cats'"),
     ],
 )
-def test_commands_that_make_no_sense(command, message, capsys):
+def test_errors_of_commands(command, message, capsys):
     assert main(command) == 2
     assert re.search(message, capsys.readouterr().err)
 

@@ -8,9 +8,9 @@ import pytest
 import mcengine as mc
 from experiments.ope.mdp import exact_model
 from mcengine.rl import ope
-from mcengine.rl.ope.blended import simplex_minimum
-from mcengine.rl.ope.corrections import judged_by
-from mcengine.rl.ope.table import weights_of
+from mcengine.rl.ope.comparison import mean_weight
+from mcengine.rl.ope.doubly_robust import value_against_reference
+from mcengine.rl.ope.magic import simplex_minimum
 from tests.rl.ope.cases import DISCOUNT, log_of, ratios_of
 
 N, HORIZON = 200, 5
@@ -82,8 +82,8 @@ def test_the_recursion_is_its_expanded_sum(x64, tolerance):
     log_ratios = rng.normal(scale=0.3, size=(1000, 20))
     with jax.enable_x64(x64):
         arrays = [jnp.asarray(x, float) for x in (rewards, log_ratios, q, v)]
-        found = np.asarray(ope.doubly_robust_return(*arrays, DISCOUNT), np.float64)
-        # Both of the same ratios: rounding on the way to them is not the recursion's.
+        found = np.asarray(ope.doubly_robust_return(*arrays, discount=DISCOUNT), np.float64)
+        # Both from the same rounded ratios, so that only the rounding of the recursion is compared.
         rewards, _, q, v = (np.asarray(x, np.float64) for x in arrays)
         ratios = np.asarray(mc.weights.from_log(arrays[1]), np.float64)
     w = np.cumprod(ratios, axis=1) * DISCOUNT ** np.arange(20)
@@ -92,7 +92,7 @@ def test_the_recursion_is_its_expanded_sum(x64, tolerance):
     np.testing.assert_array_less(np.abs(found - sum(term.sum(axis=1) for term in terms)) / size, tolerance)
 
 
-def test_an_exact_model_of_a_deterministic_mdp_leaves_no_variance():
+def test_an_exact_model_of_a_deterministic_mdp_gives_variance_0():
     rng = np.random.default_rng(3)
     step, rewards, target = rng.integers(0, 4, (4, 2)), rng.normal(size=(4, 2)), rng.dirichlet(np.ones(2), 4)
     value, q_of, v_of = np.zeros(4), [], []
@@ -125,10 +125,10 @@ def without(log, i):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["WPDIS", "WDR", "MIS"])
+@pytest.mark.parametrize("name", ["WPDIS", "WDR", "MARG"])
 def test_error_bars_by_the_delta_method_are_those_of_the_jackknife(log, model, name):
     def value(log, q, v):
-        if name == "MIS":
+        if name == "MARG":
             return ope.marginalised(log).value
         q, v = (q, v) if name == "WDR" else (zeros(log), zeros(log))
         w = np.cumprod(ratios_of(log), axis=1)
@@ -139,13 +139,21 @@ def test_error_bars_by_the_delta_method_are_those_of_the_jackknife(log, model, n
     methods = {
         "WPDIS": lambda: ope.weighted_per_decision(log),
         "WDR": lambda: ope.weighted_doubly_robust(log, model),
-        "MIS": lambda: ope.marginalised(log),
+        "MARG": lambda: ope.marginalised(log),
     }
-    left_out = range(0, N, 4 if name == "MIS" else 1)
+    left_out = range(0, N, 4 if name == "MARG" else 1)
     changes = [value(without(log, i), *(np.delete(part, i, axis=0) for part in model)) for i in left_out]
     changes = np.asarray(changes) - value(log, *model)
     jackknife = np.sqrt(N * np.mean(changes**2))
-    assert methods[name]().std_error == pytest.approx(jackknife, rel=0.15 if name == "MIS" else 0.05)
+    assert methods[name]().std_error == pytest.approx(jackknife, rel=0.15 if name == "MARG" else 0.05)
+
+
+def test_the_old_name_of_the_marginalised_estimate_works_with_a_warning(log):
+    estimates = ope.estimate_all(log)
+    with pytest.warns(DeprecationWarning, match='"MIS" is now "MARG"'):
+        assert estimates["MIS"] is estimates["MARG"]
+    with pytest.raises(KeyError):
+        estimates["SWITCH"]
 
 
 def test_marginalised_weights_are_ratios_of_state_frequencies(log):
@@ -175,7 +183,7 @@ def test_tables_are_regressions_on_one_hot_features(log):
     for fold in range(2):
         out, after = np.arange(N) % 2 == fold, np.zeros((N, HORIZON))
         for t in reversed(range(HORIZON)):
-            # Steps before the last, unless the last is meant: what comes after it is in no log.
+            # Only the last regression uses the last step, because the value after it is not in the log.
             steps = slice(0, HORIZON) if t == HORIZON - 1 else slice(0, HORIZON - 1)
             x, a = onehot[~out, steps].reshape(-1, 5), log.actions[~out, steps].ravel()
             y = (log.rewards + DISCOUNT * after)[~out, steps].ravel()
@@ -192,8 +200,8 @@ def test_tables_are_regressions_on_one_hot_features(log):
     np.testing.assert_allclose(found.q, by_hand, rtol=1e-10)
 
 
-def test_as_many_states_as_rows_are_counted_and_not_made_one_hot():
-    # One-hot rows would need 29 GB.
+def test_a_log_with_as_many_states_as_rows_fits_into_memory():
+    # One-hot arrays would need 29 GB.
     n, rng = 30_000, np.random.default_rng(22)
     rewards, half = rng.normal(size=(n, 2)), np.full((n, 2), 0.5)
     log = ope.TrajectoryLog(
@@ -222,7 +230,7 @@ def test_logs_of_fewer_trajectories_than_folds_have_their_table(n, horizon):
         assert np.isfinite(estimate.value), name
         assert not estimate.ok, name
     assert ope.recommend(few, estimates).name is None
-    # Each is judged by a fit to the others, and with no others by 0.
+    # The values of each trajectory come from a fit to the others; without others they are 0.
     np.testing.assert_array_equal(
         ope.fitted_q(few).q, ope.fitted_q(few, folds=n).q if n > 1 else np.zeros((1, horizon))
     )
@@ -237,7 +245,7 @@ def test_one_step_is_a_bandit(bandit):
     assert weighted[0].std_error == pytest.approx(weighted[1].std_error, rel=1e-9)
 
 
-def test_tamed_weights_by_hand_and_in_both_limits(bandit):
+def test_reduced_weights_by_hand_and_in_both_limits(bandit):
     model = ope.fitted_q(bandit)
     w, r = ratios_of(bandit.trajectories)[:, 0], bandit.trajectories.rewards[:, 0]
     residual, v = r - model.q[:, 0], model.v[:, 0]
@@ -256,13 +264,13 @@ def test_a_blend_lies_between_the_model_and_weighted_returns(log, model):
     ends = sorted([ope.direct_method(log, model).value, ope.weighted_doubly_robust(log, model).value])
     assert ends[0] <= ope.magic(log, model).value <= ends[1]
     exact = exact_model(log)
-    # A model within the bootstrap interval is believed; one far outside of it is not.
+    # A model within the bootstrap interval has all the weight, one far outside of it has none.
     assert ope.magic(log, exact).value == pytest.approx(ope.direct_method(log, exact).value, abs=0.05)
     wrong = exact_model(log, shift=50.0)
     assert ope.magic(log, wrong).value == pytest.approx(ope.weighted_doubly_robust(log, wrong).value, abs=0.05)
 
 
-def test_the_least_on_a_simplex():
+def test_the_minimum_on_a_simplex():
     np.testing.assert_allclose(simplex_minimum(np.diag([1.0, 2.0, 4.0])), np.array([4, 2, 1]) / 7, rtol=1e-10)
     # By hand: x = (1, 0), where the gradient (2, 3) points out of the simplex.
     np.testing.assert_allclose(simplex_minimum(np.array([[1.0, 1.5], [1.5, 4.0]])), [1.0, 0.0], atol=1e-12)
@@ -277,16 +285,16 @@ def test_the_direct_method_has_the_error_bar_of_its_corrections(log):
     assert ope.direct_method(log, exact_model(log, shift=5.0)).status >= mc.Status.BIASED
 
 
-def test_steps_behind_the_end_change_nothing(log):
+def test_steps_after_the_end_change_nothing(log):
     ends = np.random.default_rng(4).integers(1, HORIZON + 1, N)
     mask = np.arange(HORIZON) < ends[:, None]
-    spoilt = {
+    padded_arrays = {
         "rewards": np.where(mask, log.rewards, np.nan),
         "log_behaviour": np.where(mask, log.log_behaviour, np.nan),
         "actions": np.where(mask, log.actions, -7),
         "target_probabilities": np.where(mask[..., None], log.target_probabilities, 9.0),
     }
-    padded = ope.TrajectoryLog(states=log.states, mask=mask, discount=DISCOUNT, **spoilt)
+    padded = ope.TrajectoryLog(states=log.states, mask=mask, discount=DISCOUNT, **padded_arrays)
     w = np.cumprod(np.where(mask, ratios_of(log), 1.0), axis=1)
     rewards = np.where(mask, log.rewards, 0.0)
     by_hand = np.mean(np.sum(w * rewards * DISCOUNT ** np.arange(HORIZON), axis=1))
@@ -297,7 +305,7 @@ def test_steps_behind_the_end_change_nothing(log):
     assert all(np.isfinite(estimate.value) for estimate in ope.estimate_all(padded).values())
 
 
-def test_two_logs_cannot_be_merged_and_say_what_to_do(log):
+def test_merging_two_logs_raises_and_says_what_to_do(log):
     estimate = ope.per_decision(log)
     with pytest.raises(TypeError, match="estimate from both logs as one"):
         estimate.merge(ope.per_decision(log_of(HORIZON, N, seed=2)))
@@ -307,21 +315,21 @@ def test_the_mean_weight_finds_wrong_behaviour_probabilities(log):
     estimates = {"IS": ope.importance_sampling(log)}
     assert "should be 1" not in ope.recommend(log, estimates).reason
     halved = ope.TrajectoryLog(log.rewards, np.log(0.5 * np.exp(log.log_behaviour)), log.log_target)
-    assert weights_of(halved).value == pytest.approx(2**HORIZON * weights_of(log).value, rel=1e-9)
+    assert mean_weight(halved).value == pytest.approx(2**HORIZON * mean_weight(log).value, rel=1e-9)
     found = ope.recommend(halved, {"IS": ope.importance_sampling(halved), "WIS": ope.importance_sampling(halved)})
     assert found.name is None
     assert "should be 1" in found.reason
 
 
 def test_a_model_wrong_by_any_amount_is_covered_or_flagged():
-    # The estimate itself plays no part: units that are the truth plus a bias, and a reference without it.
+    # Without an estimator: units equal to the truth plus a bias, and a reference without the bias.
     rng, covered, flagged = np.random.default_rng(8), [], []
     log = log_of(HORIZON, N, seed=1)
     none = ope.ActionValues(zeros(log), zeros(log))
     for bias in (0.0, 1.0, 2.3, 4.0, 8.0):
         for _ in range(10):
             reference = rng.normal(size=N)
-            found = judged_by(np.full(N, bias / np.sqrt(N)), reference, log, none)
+            found = value_against_reference(np.full(N, bias / np.sqrt(N)), reference, log, none)
             low, high = found.interval()
             covered.append(low <= 0.0 <= high)
             flagged.append((bias, found.status == mc.Status.BIASED))

@@ -1,4 +1,4 @@
-"""What a log may not hold is refused with the place where it is."""
+"""Errors of bad logs, models and options, which name the place of the bad entry."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def mask_with(*hidden):
 BAD = {
     "a NaN reward": (changed("rewards", np.nan), r"rewards are NaN or infinite: trajectory 2, step 1 \(nan\)"),
     "an infinite reward": (changed("rewards", np.inf), r"trajectory 2, step 1 \(inf\)"),
-    "probability 0 of what was done": (
+    "behaviour probability 0 of a logged action": (
         changed("log_behaviour", -np.inf),
         "behaviour probability of the logged action is 0: trajectory 2, step 1",
     ),
@@ -44,47 +44,56 @@ BAD = {
         changed("target_probabilities", 0.6, (2, 1, 0)),
         r"must sum to 1 over the actions: trajectory 2, step 1 \(1.1\)",
     ),
-    "an action that there is not": (changed("actions", 2), r"of 2 actions only: trajectory 2, step 1 \(2\)"),
+    "an action that does not exist": (
+        changed("actions", 2),
+        r"target_probabilities has only 2 actions: trajectory 2, step 1 \(2\)",
+    ),
     "a negative action": (changed("actions", -1), "must not be negative: trajectory 2, step 1"),
-    "half an action": (changed("actions", 0.5), r"actions must be whole numbers: trajectory 2, step 1 \(0.5\)"),
+    "a fractional action": (changed("actions", 0.5), r"actions must be whole numbers: trajectory 2, step 1 \(0.5\)"),
     "another shape": ({"log_behaviour": np.zeros((4, 2))}, r"log_behaviour must have shape \[4, 3\].*got \(4, 2\)"),
     "states of another shape": ({"states": np.zeros((3, 3))}, r"states must have shape \[4, 3, \.\.\.\]"),
     "a mask of another shape": ({"mask": np.ones((4, 2), bool)}, r"mask must have shape \[4, 3\]"),
     "a mask of numbers": ({"mask": np.ones((4, 3))}, "mask must be boolean, got float64"),
-    "a mask that leaves nothing": ({"mask": mask_with(3)}, "the mask leaves no step: trajectory 3"),
-    "a mask with a gap": ({"mask": mask_with((1, 1))}, "the mask has a gap before the step after this: trajectory 1"),
+    "a mask without steps": ({"mask": mask_with(3)}, "the mask is false at every step: trajectory 3"),
+    "a mask with a gap": (
+        {"mask": mask_with((1, 1))},
+        "the mask is false, but true at the next step: trajectory 1, step 1",
+    ),
     "a cut trajectory": (
         {"mask": mask_with((1, 2)), "terminated": np.zeros(4, bool)},
         "not terminated, so the rewards after the cut are unknown: trajectory 1",
     ),
-    "a state between two": (changed("states", 0.5), r"states\[\.\.\., None\]\) must be whole.*2, step 1 \(0.5\)"),
-    "states too large for floats": (changed("states", 2.0**53), r"no longer told apart: trajectory 2, step 1 \(9.007"),
-    "states that are words": ({"states": np.full((4, 3), "a")}, "states must be numbers, got <U1"),
+    "a fractional state": (changed("states", 0.5), r"states\[\.\.\., None\]\) must be whole.*2, step 1 \(0.5\)"),
+    "states too large for floats": (
+        changed("states", 2.0**53),
+        r"does not distinguish whole numbers: trajectory 2, step 1 \(9.007",
+    ),
+    "states that are text": ({"states": np.full((4, 3), "a")}, "states must be numbers, got <U1"),
     "a NaN feature": (
         {"states": np.where(np.arange(24).reshape(4, 3, 2) == 15, np.nan, 1.0)},
         r"states are NaN or infinite: trajectory 2, step 1 \(nan\)",
     ),
-    "another target than that of the actions": (
+    "a log_target that disagrees with the target_probabilities": (
         {"log_target": np.log(np.where(np.arange(12).reshape(4, 3) == 7, 0.502, 0.5))},
-        "log_target is not that of target_probabilities and actions: trajectory 2, step 1",
+        "log_target disagrees with target_probabilities and actions: trajectory 2, step 1",
     ),
     "no target": ({"target_probabilities": None}, "give log_target, or target_probabilities and actions"),
     "a bad discount": ({"discount": 1.5}, r"discount must be one number in \[0, 1\], got 1.5"),
     "no trajectories": ({"rewards": np.ones((0, 3))}, r"not be empty, got \(0, 3\)"),
     "loggers without names": ({"log_behaviour": np.zeros((2, 4, 3))}, "several loggers needs logger"),
-    "a logger that there is not": (
+    "a logger that does not exist": (
         {"log_behaviour": np.full((2, 4, 3), -1.0), "logger": [0, 1, 2, 0]},
         r"logger must be 0 to 1: trajectory 2 \(2\)",
     ),
-    "a logger that could not": (
+    "a logger that never takes the action": (
         {"log_behaviour": np.stack([changed("log_behaviour", -np.inf)["log_behaviour"]] * 2), "logger": [0, 1, 1, 0]},
-        "its logger's probability of the logged action is 0: trajectory 2, step 1",
+        "the logged action has probability 0 under its own logger: trajectory 2, step 1",
     ),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_trajectories(name):
+def test_errors_of_trajectories_name_the_entry(name):
     changes, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         ope.TrajectoryLog(**(GOOD | changes))
@@ -108,7 +117,7 @@ def test_two_ways_to_give_a_target_agree_up_to_rounding():
     actions = rng.integers(0, 5, (50, 4))
     log_target = np.take_along_axis(log_p, actions[..., None], axis=-1)[..., 0]
     mask = np.arange(4) < rng.integers(1, 5, (50, 1))
-    # Some are 0 in single precision and their logarithms are not; behind the end there is anything at all.
+    # Some probabilities underflow in float32, but their logarithms are finite; values after the end are arbitrary.
     assert np.any(np.exp(log_target) == 0)
     log = ope.TrajectoryLog(
         np.ones((50, 4)), np.full((50, 4), -1.0), np.where(mask, log_target, 1e6), actions=actions, mask=mask,
@@ -119,7 +128,7 @@ def test_two_ways_to_give_a_target_agree_up_to_rounding():
     np.testing.assert_array_equal(ope.TrajectoryLog(**bins).log_target, 1.0)
 
 
-def test_states_behind_the_end_may_be_anything():
+def test_states_after_the_end_may_hold_anything():
     mask, states = mask_with((1, 2)), np.zeros((4, 3))
     spoilt = np.where(mask, states, np.nan)
     assert ope.TrajectoryLog(**(GOOD | {"states": spoilt, "mask": mask})).states.dtype == np.int64
@@ -127,7 +136,7 @@ def test_states_behind_the_end_may_be_anything():
     assert np.isfinite(ope.doubly_robust(features).value)
 
 
-def test_rows_of_a_bandit():
+def test_errors_of_bandits_name_the_row():
     log_p, probabilities = np.log([0.5, 0.5, 0.5]), np.full((3, 2), 0.5)
     with pytest.raises(ValueError, match=r"BanditLog: rewards are NaN or infinite: row 1 \(nan\)"):
         ope.BanditLog([0, 1, 0], [1.0, np.nan, 0.0], log_p, target_probabilities=probabilities)
@@ -137,7 +146,7 @@ def test_rows_of_a_bandit():
         ope.BanditLog([0], [[1.0]], log_p, target_probabilities=probabilities)
 
 
-def test_models():
+def test_errors_of_models():
     log = ope.TrajectoryLog(**GOOD)
     with pytest.raises(ValueError, match=r"q must have shape \(4, 3\), as rewards have; got \(4, 2\)"):
         ope.doubly_robust(log, ope.ActionValues(np.ones((4, 2)), np.ones((4, 3))))
@@ -156,10 +165,10 @@ def test_models():
         ope.marginalised(no_states)
 
 
-def test_options_of_methods():
+def test_errors_of_options():
     log = ope.TrajectoryLog(**GOOD)
     model = ope.ActionValues(np.ones((4, 3)), np.ones((4, 3)))
-    with pytest.raises(ValueError, match=r"switch: it is for logs of one step \(bandits\), and this one has 3"):
+    with pytest.raises(ValueError, match=r"switch: needs a log of one step \(a bandit log\), got 3 steps"):
         ope.switch(log, model)
     with pytest.raises(ValueError, match="level must lie strictly between 0 and 1, got 1"):
         ope.magic(log, model, level=1.0)

@@ -1,4 +1,4 @@
-"""What the status says: of logs that hide a few large weights, of on-policy data, and of several loggers."""
+"""Statuses: of logs with a few large weights that are rare or missing, of on-policy data, and of several loggers."""
 
 from pathlib import Path
 
@@ -9,13 +9,18 @@ import experiments.ope
 import mcengine as mc
 from experiments.ope import digits
 from mcengine.rl import ope
-from mcengine.rl.ope.policy_value import carriers, lacks_large_ratios, lacks_weight, view_of
-from mcengine.rl.ope.table import weights_of
+from mcengine.rl.ope.comparison import mean_weight
+from mcengine.rl.ope.weight_diagnostics import (
+    are_large_ratios_missing,
+    is_mean_weight_off,
+    num_variance_units,
+    sample_diagnostics,
+)
 from tests.rl.ope.cases import DISCOUNT, drawn, ratios_of
 
 OPEN_BANDIT = Path(experiments.ope.__file__).parent / "data" / "open_bandit"
-# From the project's reference notes: clicks a round of the uniform policy, of its own log and from the bts log, its
-# standard error and the ESS of all weights.
+# Clicks per round of the uniform policy from its own log; the estimate from the bts log, its standard error, and the
+# ESS of all weights.
 REFERENCE = {
     "all": (0.0038, 0.00236, 0.00087, 340), "men": (0.0046, 0.00301, None, 656), "women": (0.0046, 0.00744, 0.0041, 2.1)
 }  # fmt: skip
@@ -25,14 +30,14 @@ REFERENCE = {
 def test_open_bandit(campaign):
     truth, value, error, ess = REFERENCE[campaign]
     log, clicks = ope.read_open_bandit(OPEN_BANDIT, campaign)
-    found, weights = ope.importance_sampling(log), weights_of(log)
+    found, weights = ope.importance_sampling(log), mean_weight(log)
     assert clicks.mean() == pytest.approx(truth, abs=5e-5)
     assert found.value == pytest.approx(value, abs=6e-6)
     assert error is None or found.std_error == pytest.approx(error, rel=0.02)
     assert weights.ess == pytest.approx(ess, rel=0.02)
     if campaign == "women":
         assert weights.max_weight_share == pytest.approx(0.69, abs=0.005)
-        # Neither k-hat nor the mean weight, one standard error above 1, would say so.
+        # Neither k-hat nor the mean weight, one standard error above 1, shows the heavy weight.
         assert np.exp(np.max(log.trajectories.log_target - log.trajectories.log_behaviour)) == pytest.approx(
             21_739, abs=1
         )
@@ -65,7 +70,7 @@ def rederived(log):
     return {"IS": np.mean(w * r), "WIS": np.sum(w * r) / np.sum(w), "DM": v.mean(), "DR": np.mean(v + correction)}
 
 
-def test_digits_agree_with_a_derivation_of_their_own():
+def test_digits_agree_with_plain_numpy():
     methods = {
         "IS": ope.importance_sampling, "WIS": ope.weighted_importance_sampling, "DM": ope.direct_method,
         "DR": ope.doubly_robust,
@@ -76,16 +81,16 @@ def test_digits_agree_with_a_derivation_of_their_own():
             assert methods[name](log).value == pytest.approx(value, rel=1e-9), name
 
 
-def test_large_weights_that_are_rare_are_seen_and_missed():
-    # One image in 18 the policies read differently; what the target policy does there has probability .02 and weight
-    # 45. k-hat does not exist for so few values of w, and logs without any such round have a short error bar.
+def test_logs_with_rare_or_missing_large_weights_are_flagged():
+    # The policies disagree on one image in 18; there the target's action has behaviour probability 0.02 and weight 45.
+    # k-hat does not exist for so few values of w, and logs without any such round have a short error bar.
     for seed in range(5):
         log = digits.draw(1_500, seed)
         assert ope.importance_sampling(log).status >= mc.Status.DOMINATED
         assert ope.weighted_importance_sampling(log).status >= mc.Status.DOMINATED
 
 
-def test_weights_are_looked_at_as_the_engine_does():
+def test_diagnostics_are_those_of_the_engine():
     rng = np.random.default_rng(13)
     heavy, light, two_values = (
         rng.pareto(1.5, 200),
@@ -93,22 +98,22 @@ def test_weights_are_looked_at_as_the_engine_does():
         np.where(rng.random(200) < 0.5, 0.5, 2.0),
     )
     for weights in (heavy, light, two_values, np.zeros(200)):
-        found, engine = view_of(weights), mc.estimate_from(None, weights)
+        found, engine = sample_diagnostics(weights), mc.estimate_from(None, weights)
         assert found.status == engine.status
         for name in ("ess", "max_weight_share", "pareto_k"):
             np.testing.assert_allclose(getattr(found, name), getattr(engine, name), rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_who_carries_a_variance():
+def test_signs_of_missing_weights():
     rng = np.random.default_rng(7)
-    assert carriers(rng.normal(size=30_000)) == pytest.approx(10_000, rel=0.1)
+    assert num_variance_units(rng.normal(size=30_000)) == pytest.approx(10_000, rel=0.1)
     events = np.zeros(10_000)
     events[:7] = 45.0
-    assert carriers(events) == pytest.approx(7, rel=0.01)
-    assert carriers(np.full(50, 0.1)) == 50
-    assert not lacks_weight(rng.exponential(size=1_000))
-    assert lacks_weight(rng.uniform(0.8, 1.0, 1_000))
-    assert not lacks_weight(np.ones(1_000))
+    assert num_variance_units(events) == pytest.approx(7, rel=0.01)
+    assert num_variance_units(np.full(50, 0.1)) == 50
+    assert not is_mean_weight_off(rng.exponential(size=1_000))
+    assert is_mean_weight_off(rng.uniform(0.8, 1.0, 1_000))
+    assert not is_mean_weight_off(np.ones(1_000))
 
 
 def rounds(behaviour, target, actions):
@@ -119,7 +124,7 @@ def rounds(behaviour, target, actions):
 
 
 def clicks(seed, size, rate):
-    """Rounds of a policy that is judged itself, with rare rewards."""
+    """On-policy rounds with rare rewards."""
     rng = np.random.default_rng(seed)
     policy = np.asarray([0.2, 0.5, 0.3])
     actions, rewards = rng.choice(3, p=policy, size=size), (rng.random(size) < rate).astype(float)
@@ -138,14 +143,14 @@ def clicks(seed, size, rate):
     ],
 )
 def test_rare_rewards_on_policy_are_not_flagged(size, rate):
-    # Few residuals near 1 above many near 0 are no heavy tail, and the reward's rarity is no weight's.
+    # A few residuals near 1 above many near 0 are no heavy tail, and rare rewards are not rare weights.
     flagged = [
         not estimate.ok for seed in range(25) for estimate in ope.estimate_all(clicks(seed, size, rate)).values()
     ]
     assert np.mean(flagged) <= 0.02
 
 
-def test_hardly_any_reward_is_flagged_and_not_blamed_on_the_weights():
+def test_logs_almost_without_rewards_are_flagged_and_the_weights_are_not_the_reason():
     for log in (clicks(0, 200, 0.0), clicks(0, 400, 0.01)):
         estimates = ope.estimate_all(log)
         assert not any(estimate.ok for estimate in estimates.values())
@@ -170,28 +175,28 @@ def test_trajectories_whose_weights_overflow_late_still_have_a_table():
         rng.normal(size=(30, 6)), behaviour, actions=actions, states=actions, target_probabilities=halves
     )
     estimates = ope.estimate_all(log)
-    assert set(estimates) >= {"IS", "WIS", "PDIS", "WPDIS", "DR", "WDR", "MAGIC", "DM", "MIS"}
+    assert set(estimates) >= {"IS", "WIS", "PDIS", "WPDIS", "DR", "WDR", "MAGIC", "DM", "MARG"}
     assert not any(estimate.ok for estimate in estimates.values())
 
 
-def test_large_ratios_that_are_due_are_missed():
+def test_missing_large_ratios_are_detected():
     rng = np.random.default_rng(17)
     behaviour, target = np.asarray([0.9, 0.06, 0.04]), np.asarray([0.2, 0.1, 0.7])
     actions = rng.choice(3, p=behaviour, size=400)
-    assert not lacks_large_ratios(rounds(behaviour, target, actions))
+    assert not are_large_ratios_missing(rounds(behaviour, target, actions))
     never_the_last = actions[actions < 2]
-    assert lacks_large_ratios(rounds(behaviour, target, never_the_last))
-    # On average of two actions exactly what is due: chance alone is flagged, in 1 of 44 logs.
+    assert are_large_ratios_missing(rounds(behaviour, target, never_the_last))
+    # With two actions the bound is attained, so only chance is flagged, in 1 of 44 logs.
     two = np.asarray([0.7, 0.3])
     logs = [rounds(two, two[::-1], rng.choice(2, p=two, size=400)) for _ in range(200)]
-    assert sum(map(lacks_large_ratios, logs)) <= 12
-    assert not lacks_large_ratios(rounds(behaviour, behaviour, never_the_last))
-    assert not lacks_large_ratios(rounds(np.asarray([1.0]), np.asarray([1.0]), np.zeros(50, int)))
+    assert sum(map(are_large_ratios_missing, logs)) <= 12
+    assert not are_large_ratios_missing(rounds(behaviour, behaviour, never_the_last))
+    assert not are_large_ratios_missing(rounds(np.asarray([1.0]), np.asarray([1.0]), np.zeros(50, int)))
 
 
-def test_densities_have_no_rest_to_be_due():
+def test_no_ratios_are_missing_from_densities():
     log = ope.BanditLog(None, np.ones(3), np.full(3, 1.2), log_target=np.full(3, 0.1), continuous=True)
-    assert not lacks_large_ratios(log.trajectories)
+    assert not are_large_ratios_missing(log.trajectories)
 
 
 @pytest.mark.parametrize("horizon", [1, 8])
@@ -229,7 +234,7 @@ def test_several_loggers_divide_by_their_mean_density():
     np.testing.assert_allclose(twice.log_behaviour, alone.log_behaviour, atol=1e-12)
 
 
-def test_ends_do_not_make_marginal_weights_lack():
+def test_early_ends_do_not_flag_marginalised_weights():
     log = drawn(6, 1_500, 12).log(0, 1_500)
     # A trajectory ends where state 4 is left by action 1: how often depends on the policy.
     ends = (log.states == 4) & (log.actions == 1)

@@ -7,7 +7,7 @@ from experiments.ope import study
 from experiments.ope.repeats import digits_rows, open_bandit_rows, summary
 
 
-def test_a_summary_counts_what_covers_and_what_fails_silently():
+def test_a_summary_counts_coverage_and_silent_failures():
     rows = pd.DataFrame(
         {
             "estimator": ["DR"] * 4, "value": [1.0, 1.2, 2.0, 2.0], "exact": 1.0, "std_error": [0.1, 0.1, 0.2, 0.2],

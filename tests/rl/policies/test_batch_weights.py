@@ -26,7 +26,7 @@ def test_regression_weights():
     masked = of.advantage_weights(np.where(mask, ADVANTAGES, np.nan), 0.5, mask=mask)
     assert np.all(masked[~mask] == 0)
     assert np.sum(masked) == pytest.approx(1.0, rel=1e-5)
-    # Hot or cold, no overflow.
+    # No overflow at low temperatures.
     assert np.isfinite(of.advantage_weights(1e4 * ADVANTAGES, 1e-3)).all()
 
 
@@ -61,7 +61,7 @@ def test_the_temperature_of_states_and_actions_is_the_minimum_of_their_dual(epsi
     assert of.temperature_dual(found, STATES, epsilon) == pytest.approx(
         dual_of_states(np.log(wanted), epsilon), rel=1e-5
     )
-    # Padding, and states of nothing else, have no say.
+    # Padding, and states that are padding throughout, do not change it.
     padded = np.pad(STATES, ((0, 1), (0, 2)), constant_values=np.nan)
     there = np.isfinite(padded)
     assert of.solve_temperature(padded, epsilon, mask=there) == pytest.approx(float(found), rel=1e-6)
@@ -74,7 +74,7 @@ def test_the_temperature_of_states_and_actions_is_the_minimum_of_their_dual(epsi
     np.testing.assert_array_equal(of.advantage_weights(padded, found, mask=there)[3], np.zeros(4))
 
 
-def test_the_temperature_knows_neither_offset_nor_padding():
+def test_the_temperature_does_not_depend_on_offset_and_padding():
     a = np.asarray([1.0, 2.0, 3.0])
     found = float(of.solve_temperature(a, 0.1))
     assert of.solve_temperature(a + 1e6, 0.1) == pytest.approx(found, rel=1e-6)
@@ -112,7 +112,7 @@ def test_equal_advantages_have_a_temperature_and_equal_weights(value):
         (lambda: of.replay_weights(np.zeros(0), 1.0), r"no entries in probabilities of shape \(0,\)"),
     ],
 )
-def test_mistakes_are_named(make, words):
+def test_bad_arguments_of_weights_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
 
@@ -128,7 +128,7 @@ def test_replay_weights():
 
 
 def guided(log_pi, log_q, rewards, mask, shares, w_r):
-    """Phi in float64, as the paper writes it."""
+    """The paper's objective in float64."""
     total = 0.0
     for t in range(rewards.shape[1]):
         alive = mask[:, t]
@@ -144,7 +144,7 @@ def test_guided_policy_search_against_the_formula_and_its_gradient():
     shape = (6, 5)
     log_pi, rewards = -RNG.uniform(0.1, 2.0, shape), RNG.standard_normal(shape)
     log_q, shares = -RNG.uniform(0.1, 2.0, (3, *shape)), np.asarray([0.5, 0.3, 0.2])
-    mask = np.arange(5) < np.asarray([4, 2, 4, 3, 4, 1])[:, None]  # nobody reaches the last step
+    mask = np.arange(5) < np.asarray([4, 2, 4, 3, 4, 1])[:, None]  # no trajectory reaches the last step
 
     def ours(p):
         return guided_policy_search_loss(p, log_q, rewards, shares=shares, mask=mask, regulariser=0.1)
@@ -168,7 +168,7 @@ P = np.full((2, 3), -1.0)
 NEVER = np.where(np.arange(3) == 1, -np.inf, P)
 
 
-def test_a_sampler_may_be_unable_to_do_what_another_did():
+def test_a_sampler_may_never_take_an_action_of_another():
     found = guided_policy_search_loss(P, np.stack([P, NEVER]), P)
     assert np.isfinite(found)
     masked = guided_policy_search_loss(P, NEVER[None], P, mask=np.isfinite(NEVER))
@@ -196,12 +196,12 @@ def test_a_sampler_may_be_unable_to_do_what_another_did():
         (lambda: guided_policy_search_loss(P, P[None], P, regulariser=np.nan), "regulariser must be finite"),
     ],
 )
-def test_what_cannot_be_is_named(make, words):
+def test_bad_arguments_of_diagnostics_and_policy_search_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
 
 
-def test_diagnostics_see_the_raw_weights():
+def test_diagnostics_are_of_the_raw_weights():
     log_mu = -RNG.uniform(0.1, 2.0, (40, 10))
     log_pi = log_mu + 0.4 * RNG.standard_normal((40, 10))
     mask = RNG.uniform(size=(40, 10)) < 0.7
@@ -220,7 +220,7 @@ def test_diagnostics_see_the_raw_weights():
     assert whole.ess == pytest.approx(w.sum() ** 2 / (w**2).sum(), rel=1e-4)
 
 
-def test_one_enormous_weight_is_seen():
+def test_one_enormous_weight_is_reported():
     log_pi = np.zeros((1, 200))
     log_pi[0, 7] = 9.0
     found = update_diagnostics(log_pi, np.zeros((1, 200)))

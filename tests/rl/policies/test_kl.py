@@ -1,4 +1,4 @@
-"""Divergences, their estimators, and which of them may be a loss."""
+"""Divergences and entropies, their estimators, and the gradients of the estimators as losses."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def test_entropies():
     ("mean", "ratios", "k2"),
     [(0.1, {"k1": 20.0, "k2": 1.42, "k3": 1.42}, None), (1.0, {"k1": 2.0, "k2": 1.73, "k3": 1.70}, 0.625)],
 )
-def test_estimators_spread_as_published(key, mean, ratios, k2):
+def test_estimators_have_the_published_bias_and_spread(key, mean, ratios, k2):
     x = jax.random.normal(key, (400_000,))
 
     def spread(estimator):
@@ -93,7 +93,7 @@ def test_only_k2_has_the_right_gradient_and_the_loss_has_it_by_default():
     np.testing.assert_allclose(as_published, gradient_of(backwards), atol=1e-6)
 
 
-def test_the_loss_of_another_policys_actions_has_the_right_gradient_too():
+def test_the_weighted_loss_of_another_policys_actions_has_the_right_gradient():
     log_mu = jax.nn.log_softmax(jnp.asarray(LOGITS[1]))
     reference = jax.nn.log_softmax(jnp.asarray(REFERENCE[0]))
 
@@ -106,7 +106,7 @@ def test_the_loss_of_another_policys_actions_has_the_right_gradient_too():
     assert expected(jnp.asarray(LOGITS[0])) == pytest.approx(float(exact(LOGITS[0], REFERENCE[0])), rel=1e-5)
 
 
-def test_the_value_of_the_loss_is_the_other_estimators():
+def test_the_value_of_the_loss_is_that_of_its_value_estimator():
     log_pi, log_reference = jnp.asarray([-1.0]), jnp.asarray([-1.5])
     assert kl.kl_loss(log_pi, log_reference)[0] == pytest.approx(np.exp(-0.5) - 1 + 0.5, rel=1e-6)
     assert kl.kl_loss(log_pi, log_reference, value="k1")[0] == pytest.approx(0.5, rel=1e-6)
@@ -149,7 +149,7 @@ NO_POLICY = ([np.nan, 1.0], [np.inf, 1.0], [-np.inf, -np.inf])
 
 
 @pytest.mark.parametrize("logits", NO_POLICY)
-def test_a_policy_of_nan_has_neither_divergence_nor_entropy(logits):
+def test_invalid_logits_give_nan_in_a_trace_and_an_error_outside(logits):
     logits, other = np.asarray([[0.0, 1.0], logits]), np.zeros((2, 2))
     for function, arrays in (
         (kl.categorical_kl, (logits, other)),
@@ -182,7 +182,7 @@ MASKED = {
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_padding_reaches_neither_value_nor_gradient(name):
+def test_padding_changes_neither_value_nor_gradient(name):
     function, at = MASKED[name]
 
     def total(x, **mask):
@@ -196,7 +196,7 @@ def test_padding_reaches_neither_value_nor_gradient(name):
     np.testing.assert_allclose(padded[1], np.where(KEPT, clean[1], 0.0), rtol=1e-6)
 
 
-def test_mistakes_are_named():
+def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="estimator must be one of"):
         kl.kl_estimate(0.0, 0.0, "k4")
     with pytest.raises(ValueError, match="log_q has shape"):

@@ -58,11 +58,11 @@ def test_every_step_stays_in_the_region_and_improves(key):
     assert np.all(info.accepted)
     assert np.all(improvement > 0)
     np.testing.assert_allclose(info.kl, divergence, rtol=1e-4, atol=1e-7)
-    # It goes nearly as far as it may.
+    # The steps use most of the allowed divergence.
     assert np.median(divergence) > 0.005
 
 
-def test_where_nothing_improves_it_stays(key):
+def test_without_improvement_no_step_is_taken(key):
     objective, kl, parameters, _ = random_problem(key)
     for flat in (lambda p: 0.0 * objective(p), lambda p: objective(p) * jnp.nan):
         new, info = trust_region.trust_region_step(flat, kl, parameters)
@@ -72,7 +72,7 @@ def test_where_nothing_improves_it_stays(key):
 
 
 def test_a_rough_divergence_shrinks_the_step(key):
-    # The quadratic model says little about |.|^1.5 steps: the line search must find out.
+    # The quadratic model underestimates this divergence, so the line search must shrink the step.
     objective, kl, parameters, _ = random_problem(key)
     rough = lambda p: kl(p) + 50.0 * jnp.sum((p["w"] - parameters["w"]) ** 4)  # noqa: E731
     new, info = trust_region.trust_region_step(objective, rough, parameters, max_kl=0.05, max_shrinks=40)
@@ -80,12 +80,12 @@ def test_a_rough_divergence_shrinks_the_step(key):
     assert rough(new) <= 0.05
 
 
-def test_the_numbers_of_the_paper_are_the_defaults():
+def test_the_defaults_are_those_of_the_paper():
     parameters = inspect.signature(trust_region.trust_region_step).parameters
     found = {name: parameters[name].default for name in ("cg_steps", "damping", "shrink", "max_kl")}
     assert found == {"cg_steps": 15, "damping": 0.1, "shrink": 0.8, "max_kl": 0.01}
 
 
-def test_numbers_out_of_range_are_refused():
+def test_numbers_out_of_range_raise():
     with pytest.raises(ValueError, match="0 < shrink < 1"):
         trust_region.trust_region_step(lambda p: p, lambda p: p, 0.0, shrink=1.0)

@@ -1,4 +1,4 @@
-"""Values of policies by whole-trajectory and by per-decision weights, against recursions and references."""
+"""Values of policies with weights of trajectories and of decisions, against recursions and references."""
 
 import json
 from functools import partial
@@ -86,7 +86,7 @@ def _mdp_and_target():
     return logged.mdp, logged.target
 
 
-def test_the_oracle_agrees_with_the_reference_errors():
+def test_the_exact_variances_agree_with_the_reference_errors():
     logged = load_tabular_mdp()
     value, whole, per_decision = variances(logged, logged.behaviour)
     assert value == pytest.approx(EXACT, rel=1e-6)
@@ -117,7 +117,7 @@ def second_moment_of_per_decision_weights():
     [("IS", second_moment_of_whole_weights), ("PDIS", second_moment_of_per_decision_weights)],
 )
 def test_mean_square_errors_of_500_trajectories(name, second_moment):
-    # The error seen over 400 repeats is no test: it varies by a factor of two from seed to seed.
+    # The error over 400 repeats would not do: it varies by a factor of two from seed to seed.
     logged = load_tabular_mdp()
     variance = dict(zip(("IS", "PDIS"), variances(logged, logged.behaviour)[1:], strict=True))[name]
     estimate = mc.estimate(jax.random.key(11), *second_moment(), budget=mc.Samples(2**18))
@@ -176,7 +176,7 @@ def test_per_decision_return_of_one_trajectory_by_hand():
     assert PerDecisionReturn(0.5, target, behaviour)(trajectory) == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_a_policy_that_the_data_cannot_speak_about_is_refused():
+def test_a_target_action_that_the_data_never_shows_raises():
     mdp = TabularMDP(np.ones((1, 2, 1)), np.ones((1, 2)), [1.0], discount=1.0, reward_noise=1.0, horizon=2)
     target, behaviour = [[0.5, 0.5]], [[1.0, 0.0]]
     with pytest.raises(ValueError, match="never takes action 1 in state 0"):
@@ -228,8 +228,8 @@ def test_the_score_form_gives_the_gradient_of_the_value():
 
     def exact(logits):
         policy = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        tables = (mdp.transition, mdp.reward, mdp.start, mdp.discount, policy)
-        return backward_induction(*tables, horizon=mdp.horizon)
+        tables = (mdp.transition, mdp.reward, mdp.start, policy)
+        return backward_induction(*tables, discount=mdp.discount, horizon=mdp.horizon)
 
     nudges = 1e-5 * np.eye(logits.size).reshape(-1, *logits.shape)
     differences = [(exact(logits + nudge) - exact(logits - nudge)) / 2e-5 for nudge in nudges]

@@ -1,4 +1,4 @@
-"""The red light: two weights that can be worked out by hand."""
+"""The red light: two weights that are known by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,6 @@ def test_estimates_are_unbiased_and_have_the_variance_worked_out_by_hand(brake):
     assert 0.85 < z.std() < 1.15
 
 
-def test_a_probability_out_of_range_is_refused():
+def test_a_probability_out_of_range_raises():
     with pytest.raises(ValueError, match=r"brake must be a probability, got 1\.2"):
         red_light(brake=1.2)

@@ -142,7 +142,7 @@ def test_the_score_is_finite_where_the_policy_has_zeros():
         ({"horizon": 2.5}, "horizon must be a positive integer"),
     ],
 )
-def test_a_bad_mdp_is_refused_by_name(changes, message):
+def test_a_bad_mdp_raises_with_the_name_of_the_argument(changes, message):
     with pytest.raises(ValueError, match=message):
         small_mdp(**changes)
 
@@ -155,13 +155,13 @@ def test_a_bad_mdp_is_refused_by_name(changes, message):
         (np.asarray([[1.5, -0.5]] * 3), r"policy must not be negative or NaN, got -0.5 at \[0, 1\]"),
     ],
 )
-def test_a_bad_policy_is_refused_by_name(policy, message):
+def test_a_bad_policy_raises_with_the_name_of_the_argument(policy, message):
     with pytest.raises(ValueError, match=message):
         Trajectories(small_mdp(), policy)
 
 
 @pytest.mark.parametrize("end", [0, -1])
-def test_a_rare_choice_at_either_end_is_drawn_as_often_as_it_says(end):
+def test_a_rare_choice_at_either_end_is_drawn_with_its_probability(end):
     rare = 1e-8  # about 43 words of 2^32; 1 - rare is 1 in float32
     table = np.zeros(4)
     table[end], table[1] = rare, 1 - rare  # and choices of probability zero, first or last among them

@@ -1,33 +1,36 @@
-"""What a model says the logged states and actions are worth: given, or fitted to the log itself by fitted Q."""
+"""The values of a model at the logged states and actions: given, or from fitted Q evaluation on the log itself."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from mcengine.rl.ope.bases import Cells, Features, basis_of
+from mcengine.rl.ope.linear_basis import LinearBasis, basis_of
 from mcengine.rl.ope.logs import Log, TrajectoryLog, as_trajectories
 
 FOLDS = 5
-# Observations that pull each coefficient (each cell of a table) to the mean.
+# The ridge penalty, in observations: each coefficient shrinks as if so many observations of the mean were added.
 RIDGE = 1.0
 
 
 class ActionValues(NamedTuple):
-    """`q`, Q_t(s_t, a_t) of what was done, and `v`, V_t(s_t) = sum_a pi(a | s_t) Q_t(s_t, a), at every logged step.
+    """The values of a model at every logged step, [n, T] each; [n] for a bandit log.
 
-    [n, T] each, of the return from step t on: discounted from there, up to the horizon. For a bandit log [n] will do.
-    Error bars take them as known before the log was: fit them elsewhere, or by `fitted_q`, which cross-fits.
+    - `q`: Q_t(s_t, a_t) of the logged actions.
+    - `v`: V_t(s_t) = sum_a pi(a | s_t) Q_t(s_t, a).
+
+    Both are of the return from step t to the horizon, discounted to step t. Error bars treat them as independent of the
+    log: fit them to other data, or use `fitted_q`, which cross-fits.
     """
 
     q: Float[np.ndarray, "n steps"]
     v: Float[np.ndarray, "n steps"]
 
 
-def checked_values(log: Log, model: Any) -> ActionValues:
-    """The model's values with 0 behind the end of each trajectory; `fitted_q` of the log where `model` is None.
+def action_values_of(log: Log, model: ActionValues | None) -> ActionValues:
+    """The model's values, 0 after the end of each trajectory; `fitted_q` of the log if `model` is None.
 
-    **Raises:** `ValueError` for another shape than that of the rewards, or a value that is NaN or infinite.
+    **Raises:** `ValueError` for values of another shape than the rewards, and for NaN or infinite values.
     """
     trajectories = as_trajectories(log)
     model = fitted_q(log) if model is None else model
@@ -47,22 +50,24 @@ def checked_values(log: Log, model: Any) -> ActionValues:
 def fitted_q(log: Log, *, folds: int = FOLDS, ridge: float = RIDGE, share_steps: bool = True) -> ActionValues:
     """Fitted Q evaluation: backwards in t, a ridge regression of r + discount V_{t+1}(s') on s for each action.
 
-    Of states that are whole numbers it is a table, whose cells shrink towards the mean; of features it is linear, with
-    an intercept. Each trajectory is judged by a fit to the other folds (cross-fitting), without which a flexible fit
-    follows the noise it is then compared with and error bars are too short.
+    The model is a table if states are whole numbers, with cells that shrink towards the mean; otherwise it is linear in
+    the features, with an intercept. The values of each trajectory come from a fit to the other folds (cross-fitting).
+    Without it a flexible model fits the noise of the rewards that it is compared with, and error bars are too short.
 
-    **Arguments:** `folds`, at least 2, or 1 for no cross-fitting; trajectory i is in fold i mod folds, so logs sorted
-    by outcome must be shuffled; of fewer trajectories each is a fold of its own, and of one trajectory there is no fit
-    but 0; `ridge` > 0, observations that pull each coefficient to the mean (features are scaled to mean square 1);
-    `share_steps`, one regression over all steps, right where rewards and transitions do not depend on the time, or one
-    a step.
+    **Arguments:**
 
-    **Raises:** `ValueError` without states, actions and target_probabilities, for folds below 1 or a ridge that is not
-    positive.
+    - `log`, with states, actions and target_probabilities.
+    - `folds`: at least 2, or 1 for no cross-fitting. Trajectory i is in fold i mod folds, so shuffle logs that are
+      sorted by outcome. With fewer trajectories each is a fold of its own; for one trajectory the values are 0.
+    - `ridge` > 0: the penalty in observations (features are scaled to mean square 1).
+    - `share_steps`: one regression for all steps, which assumes that rewards and transitions do not depend on time, or
+      one for each step.
 
-    **When it lies:** a linear model of a value that is not linear is wrong however much data there is.
+    **Raises:** `ValueError` for a log without these columns, for folds below 1 and a ridge that is not positive.
 
-    Source: H. Le, C. Voloshin, Y. Yue (2019), Batch policy learning under constraints, algorithm 3 (FQE);
+    **Limits:** a linear model of a nonlinear value is wrong for any amount of data.
+
+    **Source:** H. Le, C. Voloshin, Y. Yue (2019), Batch policy learning under constraints, algorithm 3 (FQE);
     V. Chernozhukov et al. (2018), Double/debiased machine learning, definition 3.1 (cross-fitting).
     """
     log = as_trajectories(log)
@@ -86,24 +91,24 @@ def fitted_q(log: Log, *, folds: int = FOLDS, ridge: float = RIDGE, share_steps:
 
 
 class _Regression:
-    """Ridge regressions of many targets on the same rows, one for each action, about their common mean."""
+    """Ridge regressions of many targets on the same rows, one for each action, of deviations from the common mean."""
 
-    def __init__(self, states: Cells | Features, actions: Any, num_actions: int, ridge: float):
+    def __init__(self, states: LinearBasis, actions: Int[np.ndarray, " rows"], num_actions: int, ridge: float):
         self._rows = [actions == a for a in range(num_actions)]
         self._solvers = [states.at(rows).ridge(ridge) for rows in self._rows]
 
-    def fit(self, targets: Any) -> tuple[float, Float[np.ndarray, "features actions"]]:
+    def fit(self, targets: Float[np.ndarray, " rows"]) -> tuple[float, Float[np.ndarray, "features actions"]]:
         """(mean, coefficients): the fitted value of action a is mean + phi(s)' coefficients[:, a]."""
         mean = float(targets.mean()) if len(targets) else 0.0
-        about = targets - mean
-        solved = [solve(about[rows]) for solve, rows in zip(self._solvers, self._rows, strict=True)]
+        deviations = targets - mean
+        solved = [solve(deviations[rows]) for solve, rows in zip(self._solvers, self._rows, strict=True)]
         return mean, np.stack(solved, axis=-1)
 
 
 def _fit_backwards(
-    log: TrajectoryLog, states: Cells | Features, training: Bool[np.ndarray, " n"], ridge: float, share_steps: bool
+    log: TrajectoryLog, states: LinearBasis, training: Bool[np.ndarray, " n"], ridge: float, share_steps: bool
 ) -> tuple[Float[np.ndarray, "n steps"], Float[np.ndarray, "n steps"]]:
-    """(Q_t, V_t) at every logged step, by a fit to the trajectories of `training`."""
+    """(Q_t, V_t) at every logged step, from a fit to the trajectories of `training`."""
     actions = np.where(log.mask, np.asarray(log.actions), 0)
     probabilities = np.asarray(log.target_probabilities)
     last = log.horizon - 1
@@ -112,7 +117,7 @@ def _fit_backwards(
     next_value = np.zeros(log.rewards.shape)
     regression = None
     for t in reversed(range(log.horizon)):
-        # The state after the horizon is not in the log: its value is 0 at the last step and unknown at any other.
+        # The value after the last step is 0 for that step but unknown for the shared regression of earlier steps.
         rows = seen & (((step < last) | (t == last)) if share_steps else (step == t))
         if regression is None or not share_steps or t == last - 1:
             regression = _Regression(states.at(rows), actions[rows], probabilities.shape[-1], ridge)
@@ -126,6 +131,6 @@ def _fit_backwards(
 
 
 def can_be_fitted(log: Log) -> bool:
-    """Whether `fitted_q` can be fitted to the log."""
+    """Whether the log has the columns that `fitted_q` needs."""
     log = as_trajectories(log)
     return log.states is not None and log.actions is not None and log.target_probabilities is not None
