@@ -1,4 +1,4 @@
-"""What each component of a mixture proposal is due to contribute, by the densities of all: a sign of those hardly met.
+"""The expected contribution of each mixture component to the estimate, which shows components that were undersampled.
 
 Points with structure, and fixed counts, take nearly all variance away where every component does its own part. What is
 left may be one that meets the integrand by itself once in many units: until it does, units are alike and their error

@@ -112,7 +112,7 @@ def as_one_unit(summary: Summary) -> Summary:
 
 
 def alike(*summaries: Summary) -> list[Summary]:
-    """The rows with what all of them keep: third moments are of long units, dues of components with the same shares."""
+    """The summaries with the fields that all of them keep: third moments of long units, sums of the same components."""
     kept = min(summary.moments.third.shape[-1] for summary in summaries)
     same = all(have_same_components(summaries[0].component_sums, summary.component_sums) for summary in summaries)
     cut = [eqx.tree_at(lambda r: r.moments.third, summary, summary.moments.third[..., :kept]) for summary in summaries]

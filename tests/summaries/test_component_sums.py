@@ -1,4 +1,4 @@
-"""What a mixture's components are due to contribute, and the status where one of them has hardly met the integrand."""
+"""The expected contributions of a mixture's components, and the status where one of them was undersampled."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ SMOOTH = mc.Expectation(lambda x: jnp.exp(0.5 * x), mc.Normal(0.0, 1.0), exact=f
 
 
 @pytest.mark.parametrize("heuristic", HEURISTICS, ids=repr)
-def test_dues_are_what_each_component_contributes(heuristic):
+def test_expected_contributions_are_those_of_each_component(heuristic):
     # Discrete, so that sums over all (point, component) pairs are the expectations: by hand what k draws by itself.
     rng = np.random.default_rng(3)
     points, components = 7, 3
@@ -40,18 +40,18 @@ def test_dues_are_what_each_component_contributes(heuristic):
 
 
 @pytest.mark.parametrize(("block_size", "scale"), [(32, 1e-30), (None, 1.0)])
-def test_dues_are_the_same_however_the_work_is_cut_up(key, block_size, scale):
+def test_expected_contributions_are_the_same_however_the_work_is_cut_up(key, block_size, scale):
     problem = mc.Expectation(lambda x: {"a": scale * jnp.exp(0.5 * x), "b": x}, mc.Normal(0.0, 1.0))
     options = {"budget": mc.Samples(2**11), "points": mc.points.Sobol(128)}
     found = [
         mc.estimate(key, problem, MIXTURE, execution=mc.Execution(block_size=size), **options)
         for size in (block_size, 128)
     ]
-    dues = [run.summary.component_sums for run in found]
-    firsts, seconds = ([getattr(of, name) * base ** of.exponent[:, None] for of in dues] for name, base in SUMS)
+    sums = [run.summary.component_sums for run in found]
+    firsts, seconds = ([getattr(of, name) * base ** of.exponent[:, None] for of in sums] for name, base in SUMS)
     np.testing.assert_allclose(*firsts, rtol=1e-5)
     np.testing.assert_allclose(*seconds, rtol=1e-5)
-    np.testing.assert_allclose(dues[0].drawn, [0.3 * 2**11, 0.7 * 2**11], rtol=1e-5)
+    np.testing.assert_allclose(sums[0].drawn, [0.3 * 2**11, 0.7 * 2**11], rtol=1e-5)
     # What both are due is all there is.
     np.testing.assert_allclose(firsts[0][0].sum() / 2**11, found[0].value["a"], rtol=1e-5)
 
