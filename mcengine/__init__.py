@@ -31,12 +31,12 @@ from mcengine.distributions import entropy as entropy
 from mcengine.distributions import kl_divergence as kl_divergence
 from mcengine.distributions import self_information as self_information
 from mcengine.engine.batch import batch as batch
-from mcengine.engine.batch import estimate_batch as estimate_batch
 from mcengine.engine.budgets import Samples as Samples
 from mcengine.engine.budgets import Seconds as Seconds
 from mcengine.engine.budgets import Tolerance as Tolerance
 from mcengine.engine.draw import draw as draw
 from mcengine.engine.estimate import estimate as estimate
+from mcengine.engine.estimate_batch import estimate_batch as estimate_batch
 from mcengine.engine.from_samples import estimate_from as estimate_from
 from mcengine.engine.replicate import replicate as replicate
 from mcengine.execution import Execution as Execution

@@ -15,6 +15,7 @@ FRONT_DOORS = {
     "mcengine.engine.budgets",
     "mcengine.engine.draw",
     "mcengine.engine.estimate",
+    "mcengine.engine.estimate_batch",
     "mcengine.engine.from_samples",
     "mcengine.engine.options",
     "mcengine.engine.plan",

@@ -123,7 +123,7 @@ def test_functions_made_afresh_may_close_over_the_row():
 
 
 def test_shared_leaves_are_not_copied_and_a_threshold_array_stays_levels():
-    from mcengine.engine.batch import _rows  # what a call would send to the device
+    from mcengine.engine.estimate_batch import _rows  # what a call would send to the device
     from mcengine.engine.options import Options
     from mcengine.engine.plan import plan_run
 
